@@ -1,0 +1,7 @@
+//! TURN credentials: static users and expiring ones, each verified into a [`Grant`].
+
+mod credential;
+mod grant;
+
+pub use credential::{Credentials, LongTermKey, Minted, mint};
+pub use grant::{Grant, SessionId};
