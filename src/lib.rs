@@ -1,1 +1,4 @@
-pub fn x(){}
+//! Turnpike: STUN, TURN and WebRTC signaling in one daemon.
+
+#[cfg(feature = "daemon")]
+pub mod telemetry;
