@@ -1,1 +1,3 @@
 //! Sockets, threads and streams.
+
+pub mod clock;

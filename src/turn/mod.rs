@@ -1,5 +1,7 @@
 //! The TURN server (RFC 8656) as a state machine: packets and events in, verdicts and actions out.
 
+#![warn(missing_docs)]
+
 mod action;
 mod allocate;
 mod allocation;
