@@ -17,6 +17,9 @@ pub use escape::Subject;
 pub use redact::{ClientAddr, PeerAddrLog};
 pub use settings::{AddressPolicy, LogConfig, LogFormat, LogLevel};
 
+/// Target of the lines that name the bound addresses, which are logged at every level.
+pub const LISTENING: &str = "turnpike::listening";
+
 /// Sets up logging of the whole process, once; a second call changes nothing but the address policy.
 pub fn init(config: &LogConfig) {
     redact::set_policy(config.addresses, config.level);
@@ -29,7 +32,10 @@ where
 {
     let own = level(config.level);
     // What libraries say is not redacted, so only their warnings get through.
-    let targets = Targets::new().with_target("turnpike", own).with_default(own.min(LevelFilter::WARN));
+    let targets = Targets::new()
+        .with_target("turnpike", own)
+        .with_target(LISTENING, LevelFilter::INFO)
+        .with_default(own.min(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let lines = match config.format {
         LogFormat::Text => lines.with_target(false).boxed(),
