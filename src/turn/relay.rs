@@ -194,7 +194,8 @@ fn spend<G, S: Shared>(
         if now < allocation.budget.ask_again {
             return Err(DropReason::OverUserBitrate);
         }
-        allocation.budget.leased += shared.lease_bytes(now, allocation.grant.quota_name(), len);
+        let had = shared.lease_bytes(now, allocation.grant.quota_name(), len);
+        allocation.budget.leased = allocation.budget.leased.saturating_add(had);
         if allocation.budget.leased < len {
             allocation.budget.ask_again = now.after(ASK_AGAIN);
             return Err(DropReason::OverUserBitrate);

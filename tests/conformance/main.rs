@@ -9,6 +9,7 @@ mod script;
 mod allocate;
 mod allocate_ports;
 mod authentication;
+mod budgets;
 mod channels;
 mod data;
 mod fallbacks;
