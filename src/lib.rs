@@ -19,3 +19,6 @@ pub mod turn;
 /// Sockets, threads and streams.
 #[cfg(feature = "daemon")]
 pub mod net;
+/// Logs.
+#[cfg(feature = "daemon")]
+pub mod telemetry;
