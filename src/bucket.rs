@@ -1,5 +1,7 @@
 //! Token bucket fed by the caller's clock.
 
+#![warn(missing_docs)]
+
 use crate::time::Mono;
 
 /// Tokens that grow at a steady rate up to a burst.

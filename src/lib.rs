@@ -3,8 +3,6 @@
 //! The pure half knows no socket, clock or task; the shell half, behind the feature `daemon`, does I/O and
 //! nothing else. `ARCHITECTURE.md` walks through both.
 
-#![warn(missing_docs)]
-
 /// TURN credentials and what they grant.
 pub mod auth;
 /// Token bucket.
@@ -16,9 +14,18 @@ pub mod time;
 /// The TURN server's state machine.
 pub mod turn;
 
+/// The commands and what they print.
+#[cfg(feature = "daemon")]
+pub mod cli;
+/// From what was typed to checked values.
+#[cfg(feature = "daemon")]
+pub mod config;
 /// Sockets, threads and streams.
 #[cfg(feature = "daemon")]
 pub mod net;
-/// Logs.
+/// The running daemon.
+#[cfg(feature = "daemon")]
+pub mod node;
+/// Logs with redaction.
 #[cfg(feature = "daemon")]
 pub mod telemetry;

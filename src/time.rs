@@ -1,5 +1,7 @@
 //! Plain time values: every core is told the time, none asks for it.
 
+#![warn(missing_docs)]
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

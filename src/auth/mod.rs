@@ -1,5 +1,7 @@
 //! TURN credentials: static users and expiring ones, each verified into a [`Grant`].
 
+#![warn(missing_docs)]
+
 mod credential;
 mod grant;
 

@@ -1,5 +1,7 @@
 //! STUN on the wire (RFC 8489): parsing borrows, building writes into the caller's buffer.
 
+#![warn(missing_docs)]
+
 mod attribute;
 mod builder;
 mod channel_data;

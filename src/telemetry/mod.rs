@@ -1,24 +1,150 @@
-//! Stand-in until the merge: addresses in log lines.
+//! Logs: structured, redacted, and safe against text from outside.
 
-use std::fmt;
-use std::net::SocketAddr;
+pub mod escape;
+pub mod redact;
+pub mod settings;
 
-/// The address of a client, for a log field.
-#[derive(Clone, Copy)]
-pub struct ClientAddr(pub SocketAddr);
+use std::io::{self, Write};
 
-/// The address of a peer, for a log field.
-#[derive(Clone, Copy)]
-pub struct PeerAddrLog(pub SocketAddr);
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-impl fmt::Display for ClientAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+pub use escape::Subject;
+pub use redact::{ClientAddr, PeerAddrLog};
+pub use settings::{AddressPolicy, LogConfig, LogFormat, LogLevel};
+
+/// Target of the lines that name the bound addresses, which are logged at every level.
+pub const LISTENING: &str = "turnpike::listening";
+
+/// Sets up logging of the whole process, once; a second call changes nothing but the address policy.
+pub fn init(config: &LogConfig) {
+    redact::set_policy(config.addresses, config.level);
+    let _ = subscriber(config, || SafeLines(io::stderr())).try_init();
+}
+
+fn subscriber<W>(config: &LogConfig, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let own = level(config.level);
+    // What libraries say is not redacted, so only their warnings get through.
+    let targets = Targets::new()
+        .with_target("turnpike", own)
+        .with_target(LISTENING, LevelFilter::INFO)
+        .with_default(own.min(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let lines = match config.format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(lines.with_filter(targets))
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
-impl fmt::Display for PeerAddrLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+/// Writes whole events, one line each whatever is in them.
+struct SafeLines<W>(W);
+
+impl<W: Write> Write for SafeLines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = event.strip_suffix(b"\n").unwrap_or(event);
+        let mut safe = escape::line(&String::from_utf8_lossy(line));
+        safe.push('\n');
+        self.0.write_all(safe.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Capture(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Capture {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: LogLevel, log: impl FnOnce()) -> String {
+        let capture = Capture::default();
+        let config = LogConfig { format, level, addresses: AddressPolicy::Prefix };
+        let writer = capture.clone();
+        let subscriber = subscriber(&config, move || SafeLines(writer.clone()));
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = capture.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn nothing_from_outside_starts_a_line_or_an_escape_sequence() {
+        let evil = "a\u{1b}[31m\r\nlevel=ERROR \u{9b}2J\u{202e}";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, LogLevel::Info, || {
+                tracing::info!(plain = %evil, debug = ?evil, subject = %Subject::from(evil), "said {evil}");
+            });
+            assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+            assert!(text.trim_end_matches('\n').chars().all(|c| !c.is_control()), "{text:?}");
+            assert!(!text.contains('\u{202e}'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_lines_are_json() {
+        let text = logged(LogFormat::Json, LogLevel::Info, || {
+            tracing::info!(subject = %Subject::from("a\"\u{1b}\u{202e}b"), "hello");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "hello");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["subject"], "\"a\\\"\\u{1b}\\u{202e}b\"");
+    }
+
+    #[test]
+    fn levels_hold_for_us_and_only_warnings_for_libraries() {
+        let text = logged(LogFormat::Text, LogLevel::Debug, || {
+            tracing::debug!(target: "turnpike::net", "ours");
+            tracing::trace!(target: "turnpike::net", "too fine");
+            tracing::info!(target: "rustls::conn", "theirs");
+            tracing::warn!(target: "rustls::conn", "warning");
+        });
+        assert!(text.contains("ours") && text.contains("warning"), "{text}");
+        assert!(!text.contains("too fine") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn a_client_address_in_a_line_follows_the_policy() {
+        let text = logged(LogFormat::Text, LogLevel::Info, || {
+            tracing::info!(client = %ClientAddr("198.51.100.77:4242".parse().unwrap()), "allocated");
+        });
+        assert!(text.contains("client=198.51.100.0/24"), "{text}");
+        assert!(!text.contains("100.77") && !text.contains(":4242"), "{text}");
     }
 }

@@ -248,6 +248,8 @@ pub enum EndReason {
     Expired,
     /// Its signaling session was kicked.
     Kicked,
+    /// It was imported, and its relayed address could not be had.
+    RelayLost,
     /// The client asked for it (Refresh with LIFETIME 0).
     Released,
 }

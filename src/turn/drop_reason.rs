@@ -44,6 +44,8 @@ reasons! {
         OverUserBitrate = "over_user_bitrate",
         /// The peer is one of this server's own listeners.
         OwnEndpoint = "own_endpoint",
+        /// The payload does not fit into a message to the client.
+        PayloadTooLarge = "payload_too_large",
         /// The policy refuses the peer.
         PeerForbidden = "peer_forbidden",
         /// No live permission for the peer (RFC 8656 §9).
@@ -76,12 +78,12 @@ reasons! {
         AllocationMissing = "allocation_missing",
         /// An attribute is missing, malformed or contradicts another (400).
         BadRequest = "bad_request",
+        /// No integrity attribute: the challenge (401).
+        Challenge = "challenge",
         /// The channel is bound to another peer, or the peer to another channel (400).
         ChannelConflict = "channel_conflict",
         /// The allocation holds as many channels as it may (508).
         ChannelsFull = "channels_full",
-        /// No integrity attribute: the challenge (401).
-        Challenge = "challenge",
         /// The client's own address is one that no allocation is made for (403).
         ClientForbidden = "client_forbidden",
         /// The credential's expiry is past (401).
@@ -108,6 +110,8 @@ reasons! {
         PermissionsFull = "permissions_full",
         /// No port, descriptor or allocation left (508).
         PortsExhausted = "ports_exhausted",
+        /// REALM is not this server's (401).
+        RealmMismatch = "realm_mismatch",
         /// The token reserves nothing (508).
         ReservationUnknown = "reservation_unknown",
         /// The signaling session was kicked (401).

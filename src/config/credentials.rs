@@ -1,0 +1,89 @@
+//! Resolves users, secrets and lifetimes of credentials; `turnpike credential` needs no more.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::facts::Facts;
+use crate::config::mistake::{Mistake, Origin};
+use crate::config::names;
+use crate::config::reader::{self, Reader};
+use crate::config::state;
+use crate::config::types::{Secret, StaticUser};
+use crate::config::units;
+
+/// What minting takes.
+#[derive(Debug)]
+pub struct Minting {
+    /// Empty = the generated one in the state directory.
+    pub auth_secrets: Vec<Secret>,
+    pub credential_ttl: Duration,
+    /// `None` = unlimited.
+    pub max_credential_ttl: Option<Duration>,
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The flags that `minting` reads.
+pub const MINTING_FLAGS: [&str; 6] =
+    ["config", "auth-secret", "auth-secret-file", "credential-ttl", "max-credential-ttl", "state-dir"];
+
+pub fn minting(reader: &mut Reader<'_>, facts: &Facts) -> Minting {
+    let max_credential_ttl = reader.value("max-credential-ttl", units::limiting_duration);
+    let mut credential_ttl = reader.value("credential-ttl", units::positive_duration);
+    if let Some(max) = max_credential_ttl.filter(|max| credential_ttl > *max) {
+        if !reader.is_given("credential-ttl") {
+            credential_ttl = max;
+        } else if reader.are_good(&["credential-ttl", "max-credential-ttl"]) {
+            let problem = format!("longer than --max-credential-ttl, {} s", max.as_secs());
+            reader.blame("credential-ttl", problem, "lower it, or raise --max-credential-ttl");
+        }
+    }
+    let state_dir = reader.single("state-dir", reader::path).or_else(|| state::default_directory(facts));
+    let auth_secrets = auth_secrets(reader);
+    let must_keep_one = auth_secrets.is_empty() && reader.are_good(&["auth-secret", "auth-secret-file"]);
+    if must_keep_one && state_dir.is_none() && reader.are_good(&["state-dir"]) {
+        let problem = "there is no place to keep the generated secret";
+        reader.blame("state-dir", problem, "give --state-dir, or --auth-secret");
+    }
+    Minting { auth_secrets, credential_ttl, max_credential_ttl, state_dir }
+}
+
+/// Resolves the static users of flags and file.
+pub fn users(reader: &mut Reader<'_>) -> Vec<StaticUser> {
+    let mut users = reader.list("user", names::user).unwrap_or_default();
+    let file = reader.list("users-file", reader::path).and_then(|mut paths| paths.pop());
+    if let Some((path, origin)) = file {
+        let text = reader.secret_file("users-file", &path, &origin).unwrap_or_default();
+        for (index, line) in text.lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let origin = Origin::File { path: path.clone(), line: Some(index + 1) };
+            match names::user(line) {
+                Ok(user) => users.push((user, origin)),
+                Err(fault) => reader.mistakes.push(Mistake { origin, given: None, fault }),
+            }
+        }
+    }
+    for (index, (user, origin)) in users.iter().enumerate() {
+        if users[..index].iter().any(|(earlier, _)| earlier.name == user.name) {
+            let problem = format!("there are two users {:?}", user.name);
+            reader.blame_at(origin.clone(), problem, "keep one");
+        }
+    }
+    users.into_iter().map(|(user, _)| user).collect()
+}
+
+fn auth_secrets(reader: &mut Reader<'_>) -> Vec<Secret> {
+    let given = reader.list("auth-secret", names::secret).unwrap_or_default();
+    let mut secrets: Vec<Secret> = given.into_iter().map(|(secret, _)| secret).collect();
+    for (path, origin) in reader.list("auth-secret-file", reader::path).unwrap_or_default() {
+        let Some(text) = reader.secret_file("auth-secret-file", &path, &origin) else { continue };
+        let before = secrets.len();
+        secrets.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new));
+        if secrets.len() == before {
+            let origin = Origin::File { path, line: None };
+            reader.blame_at(origin, "there is no secret in the file", "write one a line");
+        }
+    }
+    secrets
+}

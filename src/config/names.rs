@@ -1,0 +1,129 @@
+//! Names and secrets as typed: realm, host, users.
+
+use std::net::IpAddr;
+
+use precis_profiles::OpaqueString;
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+
+use crate::config::mistake::Fault;
+use crate::config::types::{Host, Realm, Secret, StaticUser};
+
+const LONGEST_REALM: usize = 127;
+/// RFC 8489 §14.3: a USERNAME is shorter than 509 bytes.
+const LONGEST_USER: usize = 508;
+
+/// Reads a realm (RFC 8489 §14.9): it stands in quotes elsewhere, so quotes and backslashes are refused.
+pub fn realm(text: &str) -> Result<Realm, Fault> {
+    if text.is_empty() {
+        return Err(Fault::new("the realm is empty", "write a name, like the domain of your service"));
+    }
+    if text.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
+        return Err(Fault::new(
+            "quotes, backslashes and control characters cannot stand here",
+            "leave them out",
+        ));
+    }
+    let realm = opaque(text)?;
+    if realm.len() > LONGEST_REALM {
+        let problem = format!("{} bytes are too many", realm.len());
+        return Err(Fault::new(problem, format!("write at most {LONGEST_REALM}")));
+    }
+    Ok(Realm(realm))
+}
+
+/// Reads the name or address of a host.
+pub fn host(text: &str) -> Result<Host, Fault> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(Host::Address(address));
+    }
+    if is_host_name(text) {
+        return Ok(Host::Name(text.to_ascii_lowercase()));
+    }
+    let advice = "write a name like turn.example.org or an IP address, without scheme and port";
+    Err(Fault::new("this is not a host", advice))
+}
+
+/// Reads `NAME:PASSWORD`.
+pub fn user(text: &str) -> Result<StaticUser, Fault> {
+    let Some((name, password)) = text.split_once(':') else {
+        return Err(Fault::new("there is no colon", "write NAME:PASSWORD"));
+    };
+    if name.is_empty() || password.is_empty() {
+        return Err(Fault::new("the name or the password is empty", "write NAME:PASSWORD"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Fault::new("the name has control characters", "leave them out"));
+    }
+    let name = opaque(name)?;
+    if name.len() > LONGEST_USER {
+        return Err(Fault::new("the name is too long", format!("write at most {LONGEST_USER} bytes")));
+    }
+    Ok(StaticUser { name, password: Secret::new(opaque(password)?) })
+}
+
+/// Reads a shared secret.
+pub fn secret(text: &str) -> Result<Secret, Fault> {
+    if text.trim().is_empty() {
+        return Err(Fault::new("the secret is empty", "write at least 16 random characters"));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Applies the OpaqueString profile (RFC 8265 §4.2).
+pub fn opaque(text: &str) -> Result<String, Fault> {
+    OpaqueString::enforce(text).map(std::borrow::Cow::into_owned).map_err(|_| {
+        let problem = "there are characters that the OpaqueString profile (RFC 8265) forbids";
+        Fault::new(problem, "write letters, digits, spaces and symbols")
+    })
+}
+
+/// Tells whether a text is a host name in ASCII (RFC 1123 §2.1).
+pub fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let looks_like_an_address = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.len() <= 253 && text.split('.').all(label) && !looks_like_an_address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_fit_into_a_quoted_string() {
+        assert_eq!(realm("example.org").unwrap().as_str(), "example.org");
+        assert!(realm(&"x".repeat(127)).is_ok());
+        for bad in ["", "a\"b", "a\\b", "a\nb", &"x".repeat(128)] {
+            assert!(realm(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_without_a_port() {
+        assert_eq!(host("Turn.Example.org").unwrap().to_string(), "turn.example.org");
+        assert_eq!(host("2001:db8::1").unwrap().to_string(), "[2001:db8::1]");
+        assert_eq!(host("[2001:db8::1]").unwrap().to_string(), "[2001:db8::1]");
+        for bad in ["", "a:1", "https://a", "a b", "-a", "a..b", "1.2.3", "ä.org"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn users_are_normalized_by_the_opaque_string_profile() {
+        let user = user("al\u{69}\u{308}ce:pass:word").unwrap();
+        assert_eq!(user.name, "al\u{ef}ce");
+        assert_eq!(user.password.expose(), "pass:word");
+    }
+
+    #[test]
+    fn impossible_users_are_refused() {
+        for bad in ["alice", ":password", "alice:", "al\nice:x", "alice:a\u{0}b", "alice:\u{ad}\u{200e}"] {
+            assert!(user(bad).is_err(), "{bad:?}");
+        }
+    }
+}

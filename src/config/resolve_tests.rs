@@ -1,0 +1,316 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::facts::Facts;
+use super::flags::{FLAGS, Fallback};
+use super::mistake::Origin;
+use super::raw::{Layer, RawValue};
+use super::*;
+
+fn facts() -> Facts {
+    Facts {
+        host_name: Some("box".into()),
+        cores: 4,
+        user_state_home: Some("/home/u/.local/state".into()),
+        ..Facts::default()
+    }
+}
+
+fn typed(flags: &[(&'static str, &str)], file: &str) -> Typed {
+    let mut layer = Layer::default();
+    for (name, text) in flags {
+        let value = RawValue::new(*text, Origin::Flag(name.to_string()));
+        layer.0.entry(name).or_default().push(value);
+    }
+    let (file, mistakes) = file::layer(Path::new("t.toml"), file);
+    Typed { raw: Raw(vec![layer, file]), mistakes, warnings: Vec::new() }
+}
+
+fn loaded(flags: &[(&'static str, &str)]) -> Loaded {
+    resolve_all(typed(flags, ""), &facts()).unwrap()
+}
+
+fn mistakes(flags: &[(&'static str, &str)]) -> Vec<String> {
+    let mistakes = resolve_all(typed(flags, ""), &facts()).unwrap_err();
+    mistakes.0.iter().map(ToString::to_string).collect()
+}
+
+fn one_mistake(flags: &[(&'static str, &str)]) -> String {
+    let mut mistakes = mistakes(flags);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    mistakes.remove(0)
+}
+
+#[test]
+fn nothing_given_is_the_table_of_defaults() {
+    let Loaded { config, warnings } = loaded(&[]);
+    assert!(warnings.is_empty());
+    assert_eq!(config.listen.len(), 1);
+    assert!(config.listen[0].is_default);
+    assert_eq!(config.listen[0].to_string(), "[::]:3478");
+    assert!(config.listen_tls.is_empty());
+    assert_eq!(config.realm.as_str(), "box");
+    assert_eq!(config.relay_ports.to_string(), "49152-65535");
+    assert_eq!(config.credential_ttl, Duration::from_secs(3600));
+    assert_eq!(config.max_credential_ttl, Some(Duration::from_secs(86400)));
+    assert_eq!(config.expiry_grace, Duration::from_secs(86400));
+    assert_eq!(config.max_lifetime, Duration::from_secs(3600));
+    assert_eq!(config.default_lifetime, Duration::from_secs(600));
+    assert_eq!(config.workers, 4);
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/home/u/.local/state/turnpike")));
+    assert_eq!(config.limits.allocations, None);
+    assert_eq!(config.limits.allocations_per_user.unwrap().get(), 128);
+    assert_eq!(config.limits.allocations_per_ip.unwrap().get(), 1024);
+    assert_eq!(config.limits.permissions.unwrap().get(), 256);
+    assert_eq!(config.limits.channels.unwrap().get(), 256);
+    assert_eq!(config.limits.unauthenticated_rate.unwrap().get(), 50);
+    assert_eq!(config.limits.connections_per_ip.unwrap().get(), 1000);
+    assert_eq!(config.limits.bitrate, None);
+}
+
+#[test]
+fn the_defaults_of_the_table_are_the_resolved_ones() {
+    let spelled: Vec<_> = FLAGS
+        .iter()
+        .filter_map(|flag| match flag.fallback {
+            Fallback::Value(value) => Some((flag.name, value)),
+            Fallback::Described(_) | Fallback::Nothing => None,
+        })
+        .collect();
+    let mut explicit = loaded(&spelled).config;
+    explicit.listen[0].is_default = true;
+    assert_eq!(format!("{explicit:?}"), format!("{:?}", loaded(&[]).config));
+}
+
+#[test]
+fn a_higher_layer_replaces_a_list_as_a_whole() {
+    let file = "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nrealm = \"file\"\nworkers = 2\n";
+    let flags = [("listen", "127.0.0.1:3"), ("realm", "flag")];
+    let config = resolve_all(typed(&flags, file), &facts()).unwrap().config;
+    assert_eq!(config.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:3"]);
+    assert_eq!(config.realm.as_str(), "flag");
+    assert_eq!(config.workers, 2);
+}
+
+#[test]
+fn a_mistake_that_a_higher_layer_hides_is_reported_too() {
+    let result = resolve_all(typed(&[("realm", "good")], "\nrealm = \"\"\n"), &facts());
+    assert!(result.unwrap_err().to_string().contains("t.toml, line 2, realm: \"\": the realm is empty"));
+}
+
+#[test]
+fn zero_is_unlimited_for_every_limit() {
+    let limits =
+        FLAGS.iter().map(|flag| flag.name).filter(|name| name.starts_with("max-") || name.ends_with("-rate"));
+    let zeros: Vec<_> = limits.map(|name| (name, "0")).collect();
+    let config = loaded(&zeros).config;
+    assert_eq!(
+        config.limits,
+        Limits {
+            allocations: None,
+            allocations_per_user: None,
+            allocations_per_ip: None,
+            permissions: None,
+            channels: None,
+            bitrate: None,
+            bitrate_per_user: None,
+            bitrate_per_allocation: None,
+            unauthenticated_rate: None,
+            connections_per_ip: None,
+        }
+    );
+    assert_eq!(config.max_credential_ttl, None);
+    assert_eq!(config.max_lifetime.as_secs(), u64::from(u32::MAX));
+}
+
+#[test]
+fn values_that_contradict_each_other_are_one_mistake_each() {
+    let cases: &[(&[(&'static str, &str)], &str)] = &[
+        (&[("max-lifetime", "5m"), ("default-lifetime", "6m")], "longer than --max-lifetime"),
+        (&[("credential-ttl", "2h"), ("max-credential-ttl", "1h")], "longer than --max-credential-ttl"),
+        (&[("relay-address", "192.0.2.1"), ("relay-address", "192.0.2.2")], "second address of its family"),
+        (&[("external-address", "192.0.2.1"), ("external-address", "192.0.2.2")], "second external address"),
+        (
+            &[("relay-address", "192.0.2.1"), ("external-address", "192.0.2.9=10.0.0.1")],
+            "10.0.0.1 is not a relay",
+        ),
+        (
+            &[("relay-address", "192.0.2.1"), ("external-address", "2001:db8::1")],
+            "no relay address of the family",
+        ),
+        (&[("listen", "127.0.0.1:1"), ("listen", "udp:127.0.0.1:1")], "collides"),
+        (&[("listen-tls", "[::]:3478"), ("tls-self-signed", "true")], "collides"),
+        (&[("listen-tls", "[::]:5349")], "there is no certificate"),
+        (&[("user", "a:b"), ("user", "a:c")], "two users \"a\""),
+        (&[("credential-ttl", "0")], "zero is too short"),
+        (&[("default-lifetime", "0")], "zero is too short"),
+        (&[("auth-secret", "")], "the secret is empty"),
+        (&[("workers", "0")], "number of workers"),
+        (&[("workers", "256")], "number of workers"),
+        (&[("log-level", "loud")], "error, warn, info, debug, trace"),
+        (&[("users-file", "/nonexistent")], "cannot be read"),
+        (&[("auth-secret-file", "/nonexistent")], "cannot be read"),
+    ];
+    for (flags, problem) in cases {
+        let mistake = one_mistake(flags);
+        assert!(mistake.contains(problem), "{flags:?}: {mistake}");
+    }
+}
+
+#[test]
+fn a_mistake_does_not_drag_others_behind_it() {
+    one_mistake(&[("max-credential-ttl", "nonsense"), ("credential-ttl", "48h")]);
+    one_mistake(&[("max-lifetime", "nonsense"), ("default-lifetime", "48h")]);
+    one_mistake(&[("relay-address", "nonsense"), ("external-address", "192.0.2.1=10.0.0.1")]);
+    one_mistake(&[("tls-self-signed", "perhaps"), ("listen-tls", "[::]:1")]);
+}
+
+#[test]
+fn a_lower_maximum_lowers_the_default() {
+    let config = loaded(&[("max-lifetime", "5m"), ("max-credential-ttl", "30m")]).config;
+    assert_eq!(config.default_lifetime, Duration::from_secs(300));
+    assert_eq!(config.credential_ttl, Duration::from_secs(1800));
+}
+
+#[test]
+fn a_fifth_url_is_too_many() {
+    let urls = ["stun:a", "stun:b", "stun:c", "stun:d", "stun:e"].map(|url| ("ice-url", url));
+    assert!(one_mistake(&urls).contains("5 URLs are too many"));
+    assert_eq!(loaded(&urls[..4]).config.ice_urls.len(), 4);
+}
+
+#[test]
+fn mistakes_never_show_a_secret() {
+    let all = mistakes(&[("user", "hunter2"), ("auth-secret", " "), ("user", "al\u{7}:hunter2")]).join("\n");
+    assert!(!all.contains("hunter2"), "{all}");
+}
+
+#[test]
+fn users_and_secrets_come_from_flags_and_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    let secrets = directory.path().join("secrets");
+    fs::write(&users, "# users\n\nbob:two\n").unwrap();
+    fs::write(&secrets, "second\nthird\n").unwrap();
+    let (users_path, secrets_path) = (users.to_str().unwrap(), secrets.to_str().unwrap());
+    let flags = [
+        ("user", "alice:one"),
+        ("users-file", users_path),
+        ("auth-secret", "first"),
+        ("auth-secret-file", secrets_path),
+    ];
+    let Loaded { config, warnings } = loaded(&flags);
+    assert_eq!(config.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["alice", "bob"]);
+    assert_eq!(
+        config.auth_secrets.iter().map(Secret::expose).collect::<Vec<_>>(),
+        ["first", "second", "third"]
+    );
+    assert_eq!(warnings.len(), 2, "both files are open to others: {warnings:?}");
+
+    fs::write(&users, "bob:two\nalice:three\nnobody\n").unwrap();
+    let all = mistakes(&flags).join("\n");
+    assert!(all.contains("users, line 2: there are two users \"alice\""), "{all}");
+    assert!(all.contains("users, line 3: there is no colon"), "{all}");
+}
+
+#[test]
+fn certificate_and_key_belong_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let pem = directory.path().join("self-signed.pem");
+    let names = ["*.example.org".to_owned(), "turn.example.org".to_owned()];
+    certificate::read_or_make_self_signed(directory.path(), &names, 1_790_000_000).unwrap();
+    let pem = pem.to_str().unwrap();
+    let config = loaded(&[("tls-cert", pem), ("tls-key", pem)]).config;
+    assert_eq!(config.listen_tls[0].to_string(), "[::]:5349");
+    assert!(config.listen_tls[0].is_default);
+    assert_eq!(config.public_host(&[]).to_string(), "turn.example.org");
+
+    assert!(one_mistake(&[("tls-cert", pem)]).contains("give --tls-key too"));
+    assert!(one_mistake(&[("tls-key", pem)]).contains("give --tls-cert too"));
+    let both = [("tls-cert", pem), ("tls-key", pem), ("tls-self-signed", "true")];
+    assert!(one_mistake(&both).contains("there is a certificate already"));
+    let missing = mistakes(&[("tls-cert", "/nonexistent"), ("tls-key", "/nonexistent")]);
+    assert_eq!(missing.len(), 2, "{missing:?}");
+}
+
+#[test]
+fn the_default_tls_listener_gives_way_to_a_plain_one() {
+    let config = loaded(&[("tls-self-signed", "true"), ("listen", "[::]:5349")]).config;
+    assert!(config.listen_tls.is_empty());
+}
+
+#[test]
+fn a_self_signed_certificate_names_hosts_and_addresses() {
+    let flags =
+        [("tls-self-signed", "true"), ("public-host", "Turn.Example.org"), ("listen", "192.0.2.1:3478")];
+    let Tls::SelfSigned { names } = loaded(&flags).config.tls else { panic!("not self-signed") };
+    assert_eq!(names, ["turn.example.org", "box", "localhost", "192.0.2.1", "127.0.0.1", "::1"]);
+}
+
+#[test]
+fn prepare_makes_secret_and_certificate_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let flags = [("tls-self-signed", "true"), ("state-dir", path.to_str().unwrap())];
+    let mut first = loaded(&flags).config;
+    assert_eq!(prepare(&mut first, 1_790_000_000).unwrap().len(), 2);
+    let mut second = loaded(&flags).config;
+    assert_eq!(prepare(&mut second, 1_790_000_000).unwrap(), [""; 0]);
+    assert_eq!(first.auth_secrets[0].expose(), second.auth_secrets[0].expose());
+    assert!(second.certificate.is_some());
+}
+
+#[test]
+fn where_state_is_kept_follows_systemd_then_root_then_the_user() {
+    let mut facts = facts();
+    let directory = |facts: &Facts| state::default_directory(facts).unwrap().display().to_string();
+    assert_eq!(directory(&facts), "/home/u/.local/state/turnpike");
+    facts.root = true;
+    assert_eq!(directory(&facts), "/var/lib/turnpike");
+    facts.state_directory = Some("/run/s".into());
+    assert_eq!(directory(&facts), "/run/s");
+}
+
+#[test]
+fn a_start_without_any_place_for_state_needs_a_secret() {
+    let nowhere = Facts { user_state_home: None, ..facts() };
+    let error = resolve_all(typed(&[], ""), &nowhere).unwrap_err();
+    assert!(error.to_string().contains("no place to keep the generated secret"), "{error}");
+    assert!(resolve_all(typed(&[("auth-secret", "s")], ""), &nowhere).is_ok());
+}
+
+#[test]
+fn the_public_host_is_given_or_certified_or_external_or_relayed() {
+    let relay = ["2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+    let host = |flags: &[(&'static str, &str)]| loaded(flags).config.public_host(&relay).to_string();
+    assert_eq!(host(&[("public-host", "a.example"), ("external-address", "192.0.2.9")]), "a.example");
+    assert_eq!(host(&[("external-address", "192.0.2.9")]), "192.0.2.9");
+    assert_eq!(host(&[]), "192.0.2.1");
+    assert_eq!(host(&[("listen", "[2001:db8::1]:3478")]), "[2001:db8::1]");
+    assert_eq!(host(&[("listen", "127.0.0.1:0")]), "127.0.0.1");
+}
+
+#[test]
+fn a_private_relay_address_is_worth_a_warning() {
+    let warnings = |flags: &[(&'static str, &str)]| loaded(flags).warnings.len();
+    assert_eq!(warnings(&[("relay-address", "10.0.0.5")]), 1);
+    assert_eq!(warnings(&[("relay-address", "10.0.0.5"), ("external-address", "192.0.2.1")]), 0);
+    assert_eq!(warnings(&[("relay-address", "192.0.2.1")]), 0);
+}
+
+#[test]
+fn logs_are_json_under_the_journal_unless_said_otherwise() {
+    let journal = Facts { journal: true, ..facts() };
+    let format =
+        |flags: &[(&'static str, &str)]| resolve_all(typed(flags, ""), &journal).unwrap().config.log.format;
+    assert_eq!(format(&[]), crate::telemetry::LogFormat::Json);
+    assert_eq!(format(&[("log-format", "text")]), crate::telemetry::LogFormat::Text);
+}
+
+#[test]
+fn a_configuration_shows_no_secret_in_debug_output() {
+    let config = loaded(&[("user", "alice:hunter2"), ("auth-secret", "hunter3")]).config;
+    let text = format!("{config:?}");
+    assert!(text.contains("alice") && !text.contains("hunter"), "{text}");
+}

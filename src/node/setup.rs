@@ -1,0 +1,90 @@
+//! From the configuration to what the cores and the sockets take.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Credentials;
+use crate::config::{Config, ExternalAddress};
+use crate::turn::{
+    Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable,
+};
+
+/// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
+///
+/// Loopback is the last resort of a machine without any route.
+pub(super) fn relay_ips(config: &Config, detected: &[IpAddr]) -> Vec<RelayIp> {
+    let locals = if config.relay_addresses.is_empty() { detected } else { &config.relay_addresses };
+    locals.iter().map(|local| RelayIp { local: *local, advertised: advertised(config, *local) }).collect()
+}
+
+fn advertised(config: &Config, local: IpAddr) -> IpAddr {
+    let is_for = |external: &&ExternalAddress| match external.local {
+        Some(named) => named == local,
+        None => Family::of(external.public) == Family::of(local),
+    };
+    config.external_addresses.iter().find(is_for).map_or(local, |external| external.public)
+}
+
+/// Makes the table that the shards share.
+pub(super) fn shared_table(config: &Config, relays: &[RelayIp]) -> SharedTable {
+    let ports = config.relay_ports;
+    let ranges: Vec<RelayRange> =
+        relays.iter().map(|ip| RelayRange { ip: *ip, first: ports.min, last: ports.max }).collect();
+    SharedTable::new(&ranges, quotas(config))
+}
+
+pub(super) fn quotas(config: &Config) -> Quotas {
+    let limits = config.limits;
+    Quotas {
+        allocations: count(limits.allocations),
+        allocations_per_user: count(limits.allocations_per_user),
+        allocations_per_address: count(limits.allocations_per_ip),
+        bitrate: rate(limits.bitrate),
+        bitrate_per_user: rate(limits.bitrate_per_user),
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    let limits = config.limits;
+    Limits {
+        default_lifetime: seconds(config.default_lifetime),
+        max_lifetime: seconds(config.max_lifetime),
+        max_permissions: count(limits.permissions),
+        max_channels: count(limits.channels),
+        unauthenticated_rate: count(limits.unauthenticated_rate),
+        bitrate_per_allocation: rate(limits.bitrate_per_allocation),
+        expiry_grace: config.expiry_grace,
+        max_credential_ttl: config.max_credential_ttl.unwrap_or(Duration::MAX),
+    }
+}
+
+pub(super) fn credentials(config: &Config) -> Arc<Credentials> {
+    let users = config.users.iter().map(|user| (user.name.as_str(), user.password.expose()));
+    let secrets = config.auth_secrets.iter().map(|secret| secret.as_bytes());
+    Arc::new(Credentials::new(config.realm.as_str(), users, secrets))
+}
+
+pub(super) fn policy(
+    config: &Config,
+    relays: &[RelayIp],
+    interfaces: (Vec<IpAddr>, Vec<std::net::Ipv4Addr>),
+    endpoints: &[SocketAddr],
+) -> Arc<Policy> {
+    let (local, broadcast) = interfaces;
+    let own = OwnAddresses { relays: relays.to_vec(), local, broadcast, endpoints: endpoints.to_vec() };
+    Arc::new(Policy::new(&config.allow_peers, &config.deny_peers, own))
+}
+
+fn count(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
+}
+
+fn rate(limit: Option<NonZeroU64>) -> u64 {
+    limit.map_or(0, NonZeroU64::get)
+}
+
+fn seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}

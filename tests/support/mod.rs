@@ -1,0 +1,99 @@
+//! Runs the real daemon for tests that speak to it over sockets.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// A running daemon with a state directory of its own; stopped when dropped.
+pub struct Daemon {
+    child: Child,
+    state: tempfile::TempDir,
+    listening: Vec<(String, SocketAddr)>,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts `turnpike serve` with `flags` and waits until it is ready.
+    pub fn start(flags: &[&str]) -> Daemon {
+        let state = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
+            .arg("serve")
+            .args(["--state-dir", state.path().to_str().unwrap()])
+            .args(flags)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        let mut listening = Vec::new();
+        loop {
+            let from = text.len();
+            assert!(lines.read_line(&mut text).unwrap() > 0, "the daemon ended:\n{text}");
+            let line = &text[from..];
+            if let Some((_, rest)) = line.split_once("listening ") {
+                let mut words = rest.split_whitespace();
+                let (protocol, addr) = (words.next().unwrap(), words.next().unwrap());
+                listening.push((protocol.to_owned(), addr.trim_matches('"').parse().unwrap()));
+            }
+            if line.trim_end().ends_with(" ready") {
+                break;
+            }
+        }
+        let log = Arc::new(Mutex::new(text));
+        let reader = std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                let mut line = String::new();
+                while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    log.lock().unwrap().push_str(&line);
+                    line.clear();
+                }
+            }
+        });
+        Daemon { child, state, listening, log, reader: Some(reader) }
+    }
+
+    /// The first address that is listened on with a protocol (`udp`, `tcp`, `tls`).
+    pub fn addr(&self, protocol: &str) -> SocketAddr {
+        let found = self.listening.iter().find(|(name, _)| name == protocol);
+        found.unwrap_or_else(|| panic!("no {protocol} among {:?}", self.listening)).1
+    }
+
+    /// The directory with its secrets.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop as systemd does; returns its exit code and the whole log.
+    pub fn stop(mut self) -> (Option<i32>, String) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let code = self.child.wait().unwrap().code();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        let log = self.log.lock().unwrap().clone();
+        (code, log)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A failure means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
