@@ -87,12 +87,12 @@ pub struct BindError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
             "; another program has the port, perhaps a second turnpike: stop it, or listen elsewhere"
         }
-        io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        Some(libc::EADDRNOTAVAIL) => "; no interface of this host has that address",
+        Some(libc::EACCES) => "; ports below 1024 need the capability CAP_NET_BIND_SERVICE",
         _ => "",
     }
 }

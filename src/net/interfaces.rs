@@ -3,16 +3,12 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv,
-    socket,
-};
-use tokio::io::unix::AsyncFd;
+use nix::sys::socket::SockaddrStorage;
 
+use crate::net::engine::netlink::AddressFeed;
 use crate::turn::Family;
 
 const IF_INET6: &str = "/proc/net/if_inet6";
@@ -76,25 +72,13 @@ pub fn default_source(family: Family) -> Option<IpAddr> {
 
 /// Calls `changed` after each swarm of changes to the host's addresses; runs until it is dropped.
 pub async fn watch_addresses(mut changed: impl FnMut()) -> io::Result<()> {
-    let feed = AsyncFd::new(address_feed()?)?;
+    let feed = AddressFeed::open()?;
     loop {
-        feed.readable().await?.clear_ready();
+        feed.wait().await?;
         tokio::time::sleep(SWARM).await;
-        // What the messages say does not matter, lost ones included: all addresses are read again.
-        while !matches!(
-            recv(feed.as_raw_fd(), &mut [0; 8192], MsgFlags::MSG_DONTWAIT),
-            Err(nix::Error::EAGAIN)
-        ) {}
+        feed.empty();
         changed();
     }
-}
-
-fn address_feed() -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    let groups = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-    Ok(fd)
 }
 
 fn ip_of(addr: &SockaddrStorage) -> Option<IpAddr> {
@@ -168,10 +152,5 @@ fe800000000000000000000000000001 02 40 20 80     eth0
                 assert!(found.local.contains(&source) && !source.is_loopback());
             }
         }
-    }
-
-    #[test]
-    fn the_address_feed_opens_without_privileges() {
-        address_feed().unwrap();
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! [`Bound::new`] binds every listener, [`Bound::start`] starts the shards and the lobby on them.
 
+#![warn(missing_docs)]
+
 mod admission;
 mod bind;
 pub mod clock;

@@ -82,12 +82,14 @@ impl Outbound {
     /// Carries out what the core decided about one packet.
     pub(crate) fn carry_out<'b>(&mut self, verdict: Verdict<'b>, out: &mut Outbox<'b>) {
         match verdict {
-            Verdict::ToPeer { relay, peer, payload, df } => self.to_peer(relay, peer, payload, df, out),
+            Verdict::ToPeer { relay, peer, payload, df } => self.send_to_peer(relay, peer, payload, df, out),
             Verdict::ToClient { client, head, payload } if is_stream(client.link) => {
                 let parts = [head.as_bytes(), payload, head.padding()];
                 self.streams.push(client.link, Kind::Data, parts, &mut self.stats);
             }
-            Verdict::ToClient { client, head, payload } => self.to_client(&client, Some(head), payload, out),
+            Verdict::ToClient { client, head, payload } => {
+                self.send_to_client(&client, Some(head), payload, out)
+            }
             Verdict::ToShard { shard, relay, from, payload } => {
                 if self.exits.pass(shard, Passed { relay, from, payload }) {
                     self.stats.hairpin_out += 1;
@@ -104,11 +106,11 @@ impl Outbound {
         if is_stream(to.link) {
             self.streams.push(to.link, Kind::Control, [bytes, &[], &[]], &mut self.stats);
         } else if let Some(copy) = out.copy(bytes) {
-            self.to_client(to, None, copy, out);
+            self.send_to_client(to, None, copy, out);
         } else {
             self.flush(out);
             let mut alone = Outbox { sends: Vec::new(), answers: &mut [] };
-            self.to_client(to, None, bytes, &mut alone);
+            self.send_to_client(to, None, bytes, &mut alone);
             self.flush(&mut alone);
         }
     }
@@ -141,7 +143,7 @@ impl Outbound {
         listeners.sum::<u64>() + self.relays.kernel_drops()
     }
 
-    fn to_peer<'b>(
+    fn send_to_peer<'b>(
         &mut self,
         relay: RelayId,
         peer: PeerAddr,
@@ -157,7 +159,7 @@ impl Outbound {
         self.push(packet, out);
     }
 
-    fn to_client<'b>(
+    fn send_to_client<'b>(
         &mut self,
         to: &ClientPath,
         head: Option<Head>,

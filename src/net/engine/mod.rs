@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod name;
+pub(crate) mod netlink;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod receive;

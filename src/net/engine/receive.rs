@@ -138,7 +138,7 @@ impl<'b> Batch<'_, 'b> {
             let own = &self.receiver.controls[i];
             Some(Datagram {
                 from: self.receiver.names[i].decode()?,
-                to: own.destination(header.msg_hdr.msg_controllen as usize),
+                to: own.destination(header.msg_hdr.msg_controllen),
                 bytes: &slot[..(header.msg_len as usize).min(Inbox::LARGEST)],
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             })

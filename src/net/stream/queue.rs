@@ -80,7 +80,7 @@ impl WriteQueue {
 
     /// Fills `slices` with what is to be written next, about `most` bytes, and returns how many it used.
     pub(crate) fn slices<'q>(&'q self, most: usize, slices: &mut [IoSlice<'q>]) -> usize {
-        let (mut used, mut at) = (0, self.start);
+        let (mut used, mut at, mut found) = (0, self.start, 0);
         let mut run = at..at;
         for (i, frame) in self.frames.iter().enumerate() {
             let len = frame.len as usize - if i == 0 { self.begun } else { 0 };
@@ -92,12 +92,13 @@ impl WriteQueue {
                 run = at + len..at + len;
             } else {
                 run.end = at + len;
+                found += len;
             }
             at += len;
             if used == slices.len() {
                 return used;
             }
-            if at - self.start >= most {
+            if found >= most {
                 break;
             }
         }
