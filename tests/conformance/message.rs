@@ -155,7 +155,7 @@ fn first_of_duplicate_attributes_wins_in_every_method() {
     assert_eq!(lab.ask(&ann, &ask).lifetime(), 1200);
     let ask = lab.request(REFRESH).lifetime(900).lifetime(0);
     assert_eq!(lab.ask(&ann, &ask).lifetime(), 900);
-    let ask = lab.request(CHANNEL_BIND).channel(0x4000).channel(0x7000).peer("1.1.1.1:1").peer("127.0.0.1:1");
+    let ask = lab.request(CHANNEL_BIND).channel(0x4000).channel(0x3000).peer("1.1.1.1:1").peer("127.0.0.1:1");
     assert_eq!(lab.ask(&ann, &ask).code(), 0);
     assert_eq!(lab.send_on(&ann, 0x4000, b"x").to_peer().0, "1.1.1.1:1".parse().unwrap());
     let send = lab.send_indication("1.1.1.1:7", b"first").peer("1.1.1.1:8").with(DATA, b"second");
