@@ -136,7 +136,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         if !judged.allowed || peer.0.port() == 0 {
             return Err(DropReason::PeerForbidden);
         }
-        if judged.ownership == Ownership::Local && policy.judge(peer, false).is_err() {
+        if judged.ownership != Ownership::Relay && policy.is_endpoint(peer) {
             return Err(DropReason::OwnEndpoint);
         }
         Ok(judged.ownership)

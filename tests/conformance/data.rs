@@ -249,3 +249,14 @@ fn relay_that_is_gone_is_reached_as_any_other_port() {
     assert_eq!(lab.send(&ann, &at_bob, b"x").dropped(), DropReason::OwnEndpoint);
     assert_eq!(lab.bind(&ann, 0x4001, "9.0.0.1:50000"), 403);
 }
+
+#[test]
+fn endpoint_on_another_host_is_reached_by_no_means() {
+    let mut lab = Lab::new();
+    let mut ann = Client::ann(ANN);
+    lab.allocate(&mut ann);
+    assert_eq!(lab.permit(&ann, &["5.5.5.5"]), 0);
+    assert_eq!(lab.bind(&ann, 0x4000, "5.5.5.5:6379"), 403);
+    assert_eq!(lab.send(&ann, "5.5.5.5:6379", b"x").dropped(), DropReason::OwnEndpoint);
+    assert!(matches!(lab.send(&ann, "5.5.5.5:6380", b"x"), Fate::ToPeer { .. }));
+}
