@@ -1,5 +1,7 @@
 //! The data path: Send indications, ChannelData and peer datagrams (RFC 8656 §11, §12).
 
+use std::net::SocketAddr;
+
 use crate::stun::{Attribute, AttributeType, Builder, ChannelData, Class, Message, Method, TransactionId};
 use crate::time::Mono;
 use crate::turn::action::{Head, Verdict};
@@ -172,6 +174,10 @@ impl<S: Shared, R: Rng> Core<S, R> {
             }
         };
         let head = head.ok_or(DropReason::PayloadTooLarge)?;
+        let size = head.as_bytes().len() + len + head.padding().len();
+        if !stream && size > largest_datagram(allocation.client.remote) {
+            return Err(DropReason::PayloadTooLarge);
+        }
         spend(allocation, now, limits, *has_budgets, shared, len)?;
         allocation.relayed.1 += len as u64;
         Ok((allocation.client, head))
@@ -216,6 +222,11 @@ fn spend<G, S: Shared>(
         allocation.budget.leased -= len;
     }
     Ok(())
+}
+
+/// Returns the most that a UDP datagram carries: IPv4 counts its own header in 16 bits, IPv6 does not.
+fn largest_datagram(to: SocketAddr) -> usize {
+    if to.is_ipv4() { 65_507 } else { 65_527 }
 }
 
 fn channel_head(number: u16, len: usize, stream: bool) -> Option<Head> {

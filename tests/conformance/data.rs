@@ -260,3 +260,17 @@ fn endpoint_on_another_host_is_reached_by_no_means() {
     assert_eq!(lab.send(&ann, "5.5.5.5:6379", b"x").dropped(), DropReason::OwnEndpoint);
     assert!(matches!(lab.send(&ann, "5.5.5.5:6380", b"x"), Fate::ToPeer { .. }));
 }
+
+#[test]
+fn message_that_no_datagram_holds_is_dropped_by_name() {
+    // T-8656-11.3-03
+    let (mut lab, ann, relayed) = permitted(&["1.1.1.1"]);
+    assert_eq!(lab.bind(&ann, 0x4000, "1.1.1.1:9"), 0);
+    for (peer, head) in [("1.1.1.1:9", 4), ("1.1.1.1:8", 36)] {
+        let most = 65_507 - head;
+        let padded = if head == 36 { most / 4 * 4 } else { most };
+        assert!(matches!(lab.peer_sends(relayed, peer, &vec![0; padded]), Fate::ToClient { .. }));
+        let over = lab.peer_sends(relayed, peer, &vec![0; most + 1]);
+        assert_eq!(over.dropped(), DropReason::PayloadTooLarge);
+    }
+}
