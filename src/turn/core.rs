@@ -214,6 +214,11 @@ impl<S: Shared, R: Rng> Core<S, R> {
         self.deadlines.remove(allocation.scheduled, Due::Allocation(slot));
         self.shared.release_port(allocation.relay);
         self.out.close_relay(id);
+        // Unclaimed, it would stand outside every quota.
+        let reserved = allocation.origin.reserved;
+        if let Some(odd) = reserved.and_then(|token| self.shared.expire_reservation(token)) {
+            self.out.close_reserved(odd);
+        }
         self.stats.ended += 1;
         self.change(|| Change::Ended { id: AllocationId(id), reason });
     }

@@ -254,3 +254,18 @@ fn exhausted_range_is_508_until_a_port_is_freed() {
     let heard = lab.ask(&third, &ask);
     assert_eq!(heard.address(RELAYED).ip().to_string(), RELAY_V4);
 }
+
+#[test]
+fn reservation_ends_with_the_allocation_that_made_it() {
+    // T-8656-6-03: else one user would take every port, past any quota.
+    let mut lab = small_range(50_000, 50_003);
+    lab.setup.quotas.allocations_per_user = 1;
+    let ann = lab.logged_in(Client::ann(ANN));
+    for _ in 0..10 {
+        reserve(&mut lab, &ann);
+        assert!(lab.refresh(&ann, 0).is_success());
+        assert!(lab.parked.is_empty());
+    }
+    lab.advance(secs(61));
+    lab.assert_nothing_is_left();
+}
