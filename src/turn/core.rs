@@ -82,6 +82,16 @@ pub(super) enum Purpose {
     Import(Box<AllocationState>),
 }
 
+impl Purpose {
+    /// Returns the grant that the allocation hangs on.
+    pub(super) fn grant(&self) -> &Grant {
+        match self {
+            Purpose::Request(application) => &application.grant,
+            Purpose::Import(state) => &state.grant,
+        }
+    }
+}
+
 /// An Allocate request that is entitled to what it asks for.
 pub(super) struct Application {
     pub(super) reply: Reply,

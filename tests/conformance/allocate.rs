@@ -395,3 +395,16 @@ fn feed_of_changes_tells_user_addresses_and_peers_of_an_allocation() {
     lab.allocate(&mut Client::ann("1.2.3.4:5001"));
     assert_eq!(lab.server.poll_change(), None);
 }
+
+#[test]
+fn closed_stream_ends_an_allocation_that_still_waits_for_its_socket() {
+    // T-8656-6-05
+    let mut lab = Lab::new();
+    let ann = lab.logged_in(Client::over(Transport::Tcp, ANN, "ann", "ann's password"));
+    let bytes = lab.request(ALLOCATE).udp().with(EVEN_PORT, [0x80]).signed(&ann.credential);
+    assert_eq!(Fate::from(lab.server.handle_client(lab.now, ann.path, &bytes)), Fate::Queued);
+    lab.server.handle(lab.now, Event::ClientClosed(ann.path));
+    lab.drain();
+    lab.advance(secs(61));
+    lab.assert_nothing_is_left();
+}

@@ -130,3 +130,15 @@ fn rest_password(secret: &[u8], username: &str) -> String {
     use base64::Engine as _;
     base64::prelude::BASE64_STANDARD.encode(sha1(secret, username.as_bytes()))
 }
+
+#[test]
+fn kick_ends_an_allocation_that_still_waits_for_its_socket() {
+    let mut lab = Lab::new();
+    let session = SessionId("s1".to_owned());
+    let carol = lab.logged_in(Client::minted(ANN, "s~s1~carol", 100));
+    let bytes = lab.request(ALLOCATE).udp().signed(&carol.credential);
+    lab.server.handle_client(lab.now, carol.path, &bytes);
+    lab.server.handle(lab.now, Event::End(session));
+    assert!(lab.drain().is_empty());
+    lab.assert_nothing_is_left();
+}
