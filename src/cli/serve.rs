@@ -27,7 +27,7 @@ pub fn known_flags() -> Vec<Known> {
 /// Runs the daemon until it is told to stop; the error is logged already.
 pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
     let Loaded { mut config, warnings } = loaded;
-    telemetry::init(&config.log);
+    let _logging = telemetry::init(&config.log);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -215,7 +215,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         self.shared.release_port(allocation.relay);
         self.out.close_relay(id);
         self.stats.ended += 1;
-        self.change(|| Change::Ended { id: AllocationId(id), reason });
+        self.change(|| Change::Ended { id: AllocationId(id), reason, relayed: allocation.relayed });
     }
 
     /// Puts the allocation's next deadline into the queue, unless an earlier look at it is there already.
