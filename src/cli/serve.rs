@@ -8,8 +8,7 @@ use crate::cli::output;
 use crate::config::arguments::{Known, clap_argument};
 use crate::config::flags::FLAGS;
 use crate::config::{self, Config, Loaded};
-use crate::net::Carrier;
-use crate::node;
+use crate::node::{self, Carrier};
 use crate::telemetry;
 
 /// Builds `serve`, or `check-config`, which takes the same flags.
@@ -27,7 +26,7 @@ pub fn known_flags() -> Vec<Known> {
 /// Runs the daemon until it is told to stop; the error is logged already.
 pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
     let Loaded { mut config, warnings } = loaded;
-    telemetry::init(&config.log);
+    let _logging = telemetry::init(&config.log);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

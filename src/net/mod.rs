@@ -10,6 +10,7 @@ pub mod clock;
 mod counters;
 mod engine;
 pub mod interfaces;
+mod journal;
 mod lobby;
 mod mailbox;
 mod outbound;

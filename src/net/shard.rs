@@ -13,6 +13,7 @@ use crate::net::clock;
 use crate::net::counters::{Close, NetDrop};
 use crate::net::engine::poll::Interest;
 use crate::net::engine::receive::{self, Inbox, Receiver};
+use crate::net::journal;
 use crate::net::mailbox::{Command, Letter, Mailbox, Snapshot};
 use crate::net::outbound::{Outbound, Outbox};
 use crate::net::ring::{Alarm, Entries};
@@ -79,6 +80,7 @@ impl<S: Shared> Shard<S> {
         for (i, listener) in self.out.listeners.iter().enumerate() {
             self.out.poll.add(&listener.socket, Token::Listener(i as u32).pack(), Interest::READ)?;
         }
+        self.server.subscribe(tracing::enabled!(tracing::Level::INFO));
         loop {
             self.wait()?;
             self.now = clock::now();
@@ -92,6 +94,7 @@ impl<S: Shared> Shard<S> {
             }
             self.run_timeouts();
             self.write_streams();
+            self.write_journal();
             self.out.exits.wake_readers();
         }
     }
@@ -296,9 +299,16 @@ impl<S: Shared> Shard<S> {
         }
     }
 
+    fn write_journal(&mut self) {
+        while let Some(change) = self.server.poll_change() {
+            journal::note(self.id, &change);
+        }
+    }
+
     fn stop(&mut self) {
         self.out.streams.end_all(&self.out.poll);
         self.write_streams();
+        self.write_journal();
     }
 }
 

@@ -7,6 +7,7 @@ pub mod settings;
 use std::io::{self, Write};
 
 use tracing::Subscriber;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,10 +21,19 @@ pub use settings::{AddressPolicy, LogConfig, LogFormat, LogLevel};
 /// Target of the lines that name the bound addresses, which are logged at every level.
 pub const LISTENING: &str = "turnpike::listening";
 
+/// Writes what is still queued when it is dropped.
+#[must_use]
+pub struct Logging(#[expect(dead_code, reason = "held until it is dropped")] WorkerGuard);
+
 /// Sets up logging of the whole process, once; a second call changes nothing but the address policy.
-pub fn init(config: &LogConfig) {
+///
+/// Lines go through a bounded queue to a thread of their own: whoever reads them slowly stops no media
+/// thread. When the queue is full, lines are lost.
+pub fn init(config: &LogConfig) -> Logging {
     redact::set_policy(config.addresses, config.level);
-    let _ = subscriber(config, || SafeLines(io::stderr())).try_init();
+    let (writer, guard) = tracing_appender::non_blocking(SafeLines(io::stderr()));
+    let _ = subscriber(config, writer).try_init();
+    Logging(guard)
 }
 
 fn subscriber<W>(config: &LogConfig, writer: W) -> impl Subscriber + Send + Sync

@@ -190,6 +190,8 @@ pub enum Change {
         client: ClientPath,
         /// Relayed transport address.
         relay: RelayAddr,
+        /// Who made it.
+        subject: String,
     },
     /// An allocation ended.
     Ended {
@@ -197,6 +199,8 @@ pub enum Change {
         id: AllocationId,
         /// Why.
         reason: EndReason,
+        /// Payload bytes to peers and to the client.
+        relayed: (u64, u64),
     },
     /// A channel or permission was made.
     RouteBound {
@@ -241,6 +245,7 @@ pub enum Route {
 
 /// Why an allocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The client's stream was closed.
     ClientClosed,
@@ -252,4 +257,18 @@ pub enum EndReason {
     RelayLost,
     /// The client asked for it (Refresh with LIFETIME 0).
     Released,
+}
+
+impl EndReason {
+    /// Returns the word that logs, metrics and tests use.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            EndReason::ClientClosed => "client_closed",
+            EndReason::Expired => "expired",
+            EndReason::Kicked => "kicked",
+            EndReason::RelayLost => "relay_lost",
+            EndReason::Released => "released",
+        }
+    }
 }

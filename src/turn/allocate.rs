@@ -110,7 +110,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
             }
             self.give_slot_back(id);
         }
-        self.change(|| Change::Ended { id: state.id, reason: EndReason::RelayLost });
+        self.lose_import(&state);
     }
 
     /// Answers an Allocate on a 5-tuple that has an allocation: a retransmission gets the same answer.
@@ -316,7 +316,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
                 self.refuse(reply, &key, Refusal::PortsExhausted);
             }
             Purpose::Import(state) => {
-                self.change(|| Change::Ended { id: state.id, reason: EndReason::RelayLost });
+                self.lose_import(&state);
             }
         }
     }
@@ -341,8 +341,15 @@ impl<S: Shared, R: Rng> Core<S, R> {
                     }
                 }
             }
-            Purpose::Import(state) => self.change(|| Change::Ended { id: state.id, reason }),
+            Purpose::Import(state) => {
+                self.change(|| Change::Ended { id: state.id, reason, relayed: state.relayed });
+            }
         }
+    }
+
+    fn lose_import(&mut self, state: &AllocationState) {
+        let (id, relayed) = (state.id, state.relayed);
+        self.change(|| Change::Ended { id, reason: EndReason::RelayLost, relayed });
     }
 
     /// Makes the allocation whose socket is open.
@@ -362,9 +369,14 @@ impl<S: Shared, R: Rng> Core<S, R> {
             Purpose::Import(state) => imported(now, id, *state, guard),
         };
         self.stats.allocated += 1;
+        self.change(|| Change::Allocated {
+            id: AllocationId(id),
+            client,
+            relay: addr,
+            subject: allocation.grant.subject().to_owned(),
+        });
         self.slots[id.slot as usize] = Slot::Live(allocation);
         self.schedule(id.slot);
-        self.change(|| Change::Allocated { id: AllocationId(id), client, relay: addr });
     }
 
     fn answer_allocated(&mut self, reply: Reply, key: &LongTermKey, relay: RelayAddr, origin: Origin) {

@@ -230,7 +230,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
             self.out.close_reserved(odd);
         }
         self.stats.ended += 1;
-        self.change(|| Change::Ended { id: AllocationId(id), reason });
+        self.change(|| Change::Ended { id: AllocationId(id), reason, relayed: allocation.relayed });
     }
 
     /// Puts the allocation's next deadline into the queue, unless an earlier look at it is there already.

@@ -390,7 +390,7 @@ fn feed_of_changes_tells_user_addresses_and_peers_of_an_allocation() {
         .collect();
     let ip = |ip: &str| Route::Permission(ip.parse().unwrap());
     assert!(routes.contains(&ip("1.1.1.1")) && routes.contains(&ip("1.1.1.2")) && routes.len() == 3);
-    assert_eq!(changes.last(), Some(&Change::Ended { id, reason: EndReason::Released }));
+    assert_eq!(changes.last(), Some(&Change::Ended { id, reason: EndReason::Released, relayed: (0, 0) }));
     lab.server.subscribe(false);
     lab.allocate(&mut Client::ann("1.2.3.4:5001"));
     assert_eq!(lab.server.poll_change(), None);
