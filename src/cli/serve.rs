@@ -3,11 +3,12 @@
 use clap::Command;
 
 use crate::auth;
-use crate::cli::banner::{self, BannerFacts, Listening, RelayOn};
+use crate::cli::banner::{self, BannerFacts, Listening, Protocol, RelayOn};
 use crate::cli::output;
 use crate::config::arguments::{Known, clap_argument};
 use crate::config::flags::FLAGS;
 use crate::config::{self, Config, Loaded};
+use crate::net::Carrier;
 use crate::node;
 use crate::telemetry;
 
@@ -34,7 +35,20 @@ pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
     for what in made {
         tracing::info!("{what}");
     }
-    node::run(config).map_err(log_failure)
+    node::run(&config, |ready| {
+        let listening = ready.listeners.iter().map(|bound| Listening {
+            protocol: match bound.carrier {
+                Carrier::Udp => Protocol::Udp,
+                Carrier::Tcp => Protocol::Tcp,
+                Carrier::Tls => Protocol::Tls,
+            },
+            address: bound.addr,
+        });
+        let relays =
+            ready.relays.iter().map(|relay| RelayOn { local: relay.local, advertised: relay.advertised });
+        announce(&config, listening.collect(), relays.collect(), now_unix);
+    })
+    .map_err(log_failure)
 }
 
 /// Whatever made the daemon stop is in the log.
@@ -73,7 +87,6 @@ pub fn banner_facts(
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::banner::Protocol;
     use crate::config::facts::Facts;
     use crate::config::mistake::Origin;
     use crate::config::raw::{Layer, RawValue};

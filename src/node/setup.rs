@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::auth::Credentials;
 use crate::config::{Config, ExternalAddress};
-use crate::turn::{
-    Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable,
-};
+use crate::net::interfaces::HostAddresses;
+use crate::net::{BindSpec, Listen};
+use crate::turn::{Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable};
 
 /// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
 ///
@@ -25,6 +25,24 @@ fn advertised(config: &Config, local: IpAddr) -> IpAddr {
         None => Family::of(external.public) == Family::of(local),
     };
     config.external_addresses.iter().find(is_for).map_or(local, |external| external.public)
+}
+
+/// Returns what to bind.
+pub(super) fn bind_spec(config: &Config) -> BindSpec {
+    let plain = config.listen.iter().map(|listen| (listen, false));
+    let tls = config.listen_tls.iter().map(|listen| (listen, true));
+    let listeners = plain
+        .chain(tls)
+        .map(|(listen, tls_only)| Listen {
+            addr: listen.address,
+            // Datagrams inside TLS would be DTLS, which is not served yet.
+            udp: listen.transports.udp() && !tls_only,
+            tcp: listen.transports.tcp(),
+            tls_only,
+            may_fall_back: listen.is_default,
+        })
+        .collect();
+    BindSpec { listeners, workers: config.workers }
 }
 
 /// Makes the table that the shards share.
@@ -69,15 +87,19 @@ pub(super) fn credentials(config: &Config) -> Arc<Credentials> {
 pub(super) fn policy(
     config: &Config,
     relays: &[RelayIp],
-    interfaces: (Vec<IpAddr>, Vec<std::net::Ipv4Addr>),
+    host: &HostAddresses,
     endpoints: &[SocketAddr],
 ) -> Arc<Policy> {
-    let (local, broadcast) = interfaces;
-    let own = OwnAddresses { relays: relays.to_vec(), local, broadcast, endpoints: endpoints.to_vec() };
+    let own = OwnAddresses {
+        relays: relays.to_vec(),
+        local: host.local.clone(),
+        broadcast: host.broadcast.clone(),
+        endpoints: endpoints.to_vec(),
+    };
     Arc::new(Policy::new(&config.allow_peers, &config.deny_peers, own))
 }
 
-fn count(limit: Option<NonZeroU32>) -> u32 {
+pub(super) fn count(limit: Option<NonZeroU32>) -> u32 {
     limit.map_or(0, NonZeroU32::get)
 }
 

@@ -1,5 +1,6 @@
 //! Runs the real daemon for tests that speak to it over sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::io::{BufRead, BufReader};
