@@ -142,10 +142,16 @@ fn write_tls(
         if queue.is_empty() {
             return Ok(true);
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let used = queue.slices(TLS_CHUNK, &mut slices);
-        let count = session.writer().write_vectored(&slices[..used])?;
-        queue.consume(count);
+        // A record a frame, all in one flush: there are clients that take a record for a message.
+        let mut fed = 0;
+        while fed < TLS_CHUNK && !queue.is_empty() {
+            let count = session.writer().write(queue.front())?;
+            queue.consume(count);
+            fed += count;
+            if count == 0 {
+                break;
+            }
+        }
     }
 }
 
