@@ -1,5 +1,7 @@
 //! The independent second implementation (webrtc-rs) through the running daemon.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::net::SocketAddr;

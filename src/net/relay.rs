@@ -166,7 +166,7 @@ mod tests {
             let probe = socket::relay("127.0.0.1:0".parse().unwrap()).unwrap();
             let even = socket::local_addr(probe.as_fd()).unwrap();
             let odd = SocketAddr::new(even.ip(), even.port() + 1);
-            if even.port() % 2 == 0 && socket::relay(odd).is_ok() {
+            if even.port().is_multiple_of(2) && socket::relay(odd).is_ok() {
                 return (even, odd);
             }
         }

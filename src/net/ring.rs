@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn packet(n: u32, payload: &[u8]) -> Passed<'_> {
-        let from = if n % 2 == 0 { "192.0.2.1:7" } else { "[2001:db8::1]:9" };
+        let from = if n.is_multiple_of(2) { "192.0.2.1:7" } else { "[2001:db8::1]:9" };
         Passed {
             relay: RelayId { slot: n, generation: n + 1 },
             from: PeerAddr(from.parse().unwrap()),

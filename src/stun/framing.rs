@@ -26,7 +26,7 @@ pub enum Frame {
 pub fn next_frame(bytes: &[u8]) -> Frame {
     let Some(header) = bytes.first_chunk::<4>() else {
         return match bytes.first() {
-            Some(first) if first & 0xc0 != 0 && !(0x40..=0x4f).contains(first) => Frame::OutOfStep,
+            Some(first) if first & 0x80 != 0 => Frame::OutOfStep,
             _ => Frame::Partial { total: 4 },
         };
     };
@@ -40,7 +40,7 @@ pub fn next_frame(bytes: &[u8]) -> Frame {
             }
             whole(bytes, 20 + length, 20 + length)
         }
-        0x40..=0x4f => whole(bytes, 4 + length, (4 + length).next_multiple_of(4)),
+        0x40..=0x7f => whole(bytes, 4 + length, (4 + length).next_multiple_of(4)),
         _ => Frame::OutOfStep,
     }
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn noise_is_out_of_step() {
-        for first in 0x50..=0xff_u8 {
+        for first in 0x80..=0xff_u8 {
             assert_eq!(next_frame(&[first]), Frame::OutOfStep);
         }
         assert_eq!(next_frame(&[0, 1, 0, 1]), Frame::OutOfStep);

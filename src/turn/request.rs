@@ -13,8 +13,11 @@ use crate::turn::ids::{AllocationId, Family, PeerAddr};
 use crate::turn::peer_policy::PeerRefusal;
 use crate::turn::shared::{SessionLease, Shared};
 
-/// Channel numbers that may be bound (RFC 8656 §12).
-const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
+/// Channel numbers that may be bound: those of RFC 5766 §11, since clients of it draw from all of them.
+///
+/// RFC 8656 §12 ends the range at 0x4FFF for the sake of sockets that carry other protocols too; none of
+/// those begins with 0x50 to 0x7F here. `docs/decisions.md` says why.
+const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 
 impl<S: Shared, R: Rng> Core<S, R> {
     /// Carries out a request that needs an allocation.

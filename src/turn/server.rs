@@ -63,7 +63,7 @@ impl<S: Shared, R: Rng> Server<S, R> {
     /// Takes one datagram of a client, or one framed message of its stream.
     pub fn handle_client<'b>(&mut self, now: Now, from: ClientPath, bytes: &'b [u8]) -> Verdict<'b> {
         match bytes.first() {
-            Some(0x40..=0x4f) => self.core.channel_data(now.mono, &from, bytes),
+            Some(0x40..=0x7f) => self.core.channel_data(now.mono, &from, bytes),
             Some(0x00..=0x03) => self.message(now, from, bytes),
             _ => self.core.drop_packet(DropReason::NotStun),
         }
