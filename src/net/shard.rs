@@ -218,21 +218,6 @@ impl<S: Shared> Shard<S> {
     fn read_mail(&mut self) -> Option<tokio::sync::oneshot::Sender<()>> {
         let mut budget = MAIL_BUDGET;
         while budget > 0
-            && let Ok(handoff) = self.mailbox.streams.try_recv()
-        {
-            budget -= 1;
-            match self.out.streams.adopt(&self.out.poll, handoff, self.now.mono) {
-                Some(id) => {
-                    self.out.stats.streams_opened += 1;
-                    self.read_stream(id);
-                }
-                None => {
-                    self.out.stats.count_close(Close::Io);
-                    self.mailbox.open_streams.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        }
-        while budget > 0
             && let Ok(letter) = self.mailbox.letters.try_recv()
         {
             budget -= 1;
@@ -244,6 +229,21 @@ impl<S: Shared> Shard<S> {
                 Letter::Command(command, done) => {
                     self.obey(command);
                     let _ = done.send(());
+                }
+            }
+        }
+        while budget > 0
+            && let Ok(handoff) = self.mailbox.streams.try_recv()
+        {
+            budget -= 1;
+            match self.out.streams.adopt(&self.out.poll, handoff, self.now.mono) {
+                Some(id) => {
+                    self.out.stats.streams_opened += 1;
+                    self.read_stream(id);
+                }
+                None => {
+                    self.out.stats.count_close(Close::Io);
+                    self.mailbox.open_streams.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }

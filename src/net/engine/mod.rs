@@ -8,4 +8,6 @@ pub(crate) mod process;
 pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wake;

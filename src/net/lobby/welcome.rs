@@ -121,6 +121,9 @@ impl Lobby {
     }
 }
 
+/// Bytes that the kernel keeps unsent for a stream: what waits longer waits in our queue, where old data gives way.
+const UNSENT: u32 = 64 << 10;
+
 /// Small frames leave at once, and a client that is gone without a word is found out.
 fn prepare(socket: &std::net::TcpStream) -> std::io::Result<()> {
     let keepalive = TcpKeepalive::new()
@@ -128,5 +131,7 @@ fn prepare(socket: &std::net::TcpStream) -> std::io::Result<()> {
         .with_interval(Duration::from_secs(20))
         .with_retries(4);
     socket.set_nodelay(true)?;
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(socket);
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_tcp_keepalive(&keepalive)
 }

@@ -109,6 +109,19 @@ impl WriteQueue {
         used
     }
 
+    /// Returns the rest of the first frame; empty if none waits.
+    pub(crate) fn front(&self) -> &[u8] {
+        let mut at = self.start;
+        for (i, frame) in self.frames.iter().enumerate() {
+            let len = frame.len as usize - if i == 0 { self.begun } else { 0 };
+            if frame.state != State::Dropped {
+                return &self.bytes[at..at + len];
+            }
+            at += len;
+        }
+        &[]
+    }
+
     /// Takes off what was written: `count` bytes of the slices.
     pub(crate) fn consume(&mut self, mut count: usize) {
         self.live -= count;
@@ -229,6 +242,22 @@ mod tests {
         order.dedup();
         assert_eq!(order, [1, 3, 4, 5, 6]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn frames_come_one_by_one_past_those_that_were_dropped() {
+        let mut queue = WriteQueue::default();
+        for byte in 1..=4 {
+            push(&mut queue, Kind::Data, byte, LIMIT / 4).unwrap();
+        }
+        assert_eq!(push(&mut queue, Kind::Control, 5, LIMIT / 2 + 1), Ok(3));
+        assert_eq!(queue.front(), vec![4; LIMIT / 4]);
+        queue.consume(LIMIT / 4 - 1);
+        assert_eq!(queue.front(), [4]);
+        queue.consume(1);
+        assert_eq!(queue.front(), vec![5; LIMIT / 2 + 1]);
+        queue.consume(LIMIT / 2 + 1);
+        assert!(queue.is_empty() && queue.front().is_empty());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) const SLACK: usize = 64 << 10;
 const SLICES: usize = 32;
 const PLAIN_CHUNK: usize = 256 << 10;
 const TLS_CHUNK: usize = 16 << 10;
+/// What rustls asks a socket for at least: less means that the socket is empty.
+const TLS_READ: usize = 4 << 10;
 
 /// A stream's socket, with its session if it is one of TLS.
 pub(crate) struct Transport {
@@ -79,30 +81,26 @@ fn read_tls(
     into: &mut [u8],
 ) -> (usize, Option<Close>) {
     let mut filled = 0;
+    let mut is_empty = false;
     loop {
         // All of it every time: no readiness tells of bytes that are decrypted already.
-        let mut end = match session.reader().read(&mut into[filled..]) {
-            Ok(0) => Some(Close::Client),
+        match session.reader().read(&mut into[filled..]) {
+            Ok(0) => return (filled, Some(Close::Client)),
             Ok(count) => {
                 filled += count;
                 continue;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(_) => Some(Close::Client),
-        };
-        if end.is_none() && into.len() - filled < SLACK {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return (filled, Some(Close::Client)),
+        }
+        if is_empty || into.len() - filled < SLACK {
             return (filled, None);
         }
-        end = end.or_else(|| match session.read_tls(socket) {
-            Ok(0) => Some(Close::Client),
-            Ok(_) => None,
-            Err(error) if is_passing(&error) => Some(Close::Idle),
-            Err(_) => Some(Close::Io),
-        });
-        match end {
-            Some(Close::Idle) => return (filled, None),
-            Some(end) => return (filled, Some(end)),
-            None => {}
+        match session.read_tls(socket) {
+            Ok(0) => return (filled, Some(Close::Client)),
+            Ok(count) => is_empty = count < TLS_READ,
+            Err(error) if is_passing(&error) => return (filled, None),
+            Err(_) => return (filled, Some(Close::Io)),
         }
         if session.process_new_packets().is_err() {
             let _ = session.write_tls(socket);
@@ -142,10 +140,16 @@ fn write_tls(
         if queue.is_empty() {
             return Ok(true);
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let used = queue.slices(TLS_CHUNK, &mut slices);
-        let count = session.writer().write_vectored(&slices[..used])?;
-        queue.consume(count);
+        // A record a frame, all in one flush: there are clients that take a record for a message.
+        let mut fed = 0;
+        while fed < TLS_CHUNK && !queue.is_empty() {
+            let count = session.writer().write(queue.front())?;
+            queue.consume(count);
+            fed += count;
+            if count == 0 {
+                break;
+            }
+        }
     }
 }
 

@@ -1,0 +1,134 @@
+//! A server of two shards for one test.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use tokio::runtime::Handle;
+use turnpike::auth::Credentials;
+use turnpike::net::{
+    BindSpec, Bound, Carrier, ConnectionLimits, Listen, NetDrop, Running, Snapshot, StartSpec, TlsService,
+};
+use turnpike::turn::{
+    Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, Settings, ShardId, SharedTable,
+};
+
+pub(crate) const REALM: &str = "test";
+pub(crate) const USER: &str = "ann";
+pub(crate) const PASSWORD: &str = "secret";
+
+/// What differs between the servers of the tests.
+pub(crate) struct Wish {
+    pub(crate) listen: &'static str,
+    pub(crate) tls_only: bool,
+    pub(crate) proxies: &'static [&'static str],
+    pub(crate) connections: ConnectionLimits,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish {
+            listen: "127.0.0.1:0",
+            tls_only: false,
+            proxies: &[],
+            connections: ConnectionLimits::for_nofile(1024),
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Host {
+    pub(crate) running: Running,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
+}
+
+impl Host {
+    pub(crate) fn start(wish: Wish) -> Host {
+        let listen = Listen {
+            addr: wish.listen.parse().unwrap(),
+            udp: true,
+            tcp: true,
+            tls_only: wish.tls_only,
+            may_fall_back: false,
+        };
+        let bound = Bound::new(&BindSpec { listeners: vec![listen], workers: 2 }).unwrap();
+        let addr = |carriers: &[Carrier]| {
+            let found = bound.listeners().iter().find(|listener| carriers.contains(&listener.carrier));
+            found.unwrap().addr
+        };
+        let (udp, tcp) = (addr(&[Carrier::Udp]), addr(&[Carrier::Tcp, Carrier::Tls]));
+        let (certificate, key) = certificate();
+        let running = bound.start(spec(&wish, udp, key), &Handle::current()).unwrap();
+        Host { running, udp, tcp, certificate }
+    }
+
+    pub(crate) async fn snapshots(&self) -> Vec<Snapshot> {
+        let mut all = Vec::new();
+        for shard in self.running.shards() {
+            all.push(shard.snapshot().await.unwrap());
+        }
+        all
+    }
+
+    /// Asks until the snapshots show something; the tests' own time limit ends the asking.
+    pub(crate) async fn until(&self, shows: impl Fn(&[Snapshot]) -> bool) -> Vec<Snapshot> {
+        loop {
+            let all = self.snapshots().await;
+            if shows(&all) {
+                return all;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(crate) fn dropped(all: &[Snapshot], reason: NetDrop) -> u64 {
+    all.iter().map(|shard| shard.net.dropped(reason)).sum()
+}
+
+fn spec(wish: &Wish, listener: SocketAddr, key: Arc<CertifiedKey>) -> StartSpec<SharedTable> {
+    let relays = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        .map(|ip| RelayIp { local: ip, advertised: ip });
+    let ranges = relays.map(|ip| RelayRange { ip, first: 49_152, last: 65_535 });
+    let own = OwnAddresses {
+        relays: relays.to_vec(),
+        local: relays.map(|ip| ip.local).to_vec(),
+        broadcast: Vec::new(),
+        endpoints: vec![listener],
+    };
+    let allow = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
+    StartSpec {
+        shared: SharedTable::new(&ranges, Quotas::default()),
+        policy: Arc::new(Policy::new(&allow, &[], own)),
+        credentials: Arc::new(Credentials::new(REALM, [(USER, PASSWORD)], [])),
+        limits: Limits { unauthenticated_rate: 0, ..Limits::default() },
+        settings: Settings { shard: ShardId(0), realm: REALM.into(), nonce_key: [7; 32], software: None },
+        relays: relays.to_vec(),
+        tls: Some(Arc::new(TlsService::new(key).unwrap())),
+        proxies: wish.proxies.iter().map(|net| net.parse().unwrap()).collect(),
+        http: None,
+        connections: wish.connections,
+    }
+}
+
+fn certificate() -> (CertificateDer<'static>, Arc<CertifiedKey>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let chain = vec![made.cert.der().clone()];
+    let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
+    (made.cert.der().clone(), Arc::new(certified))
+}
+
+/// Short limits, for tests that wait for them to pass.
+pub(crate) fn hasty() -> ConnectionLimits {
+    ConnectionLimits {
+        handshake_timeout: Duration::from_millis(150),
+        idle_timeout: Duration::from_millis(150),
+        ..ConnectionLimits::for_nofile(1024)
+    }
+}
