@@ -52,6 +52,8 @@ reasons! {
     Close {
         /// The source address holds as many connections as it may.
         AddressConnections = "address_connections",
+        /// Messages that make no sense came one after another.
+        BadMessages = "bad_messages",
         /// The client closed it.
         Client = "client",
         /// The beginning, up to the end of a TLS handshake, took too long.
@@ -74,6 +76,8 @@ reasons! {
         SlowClient = "slow_client",
         /// TLS failed, in the handshake or after it.
         Tls = "tls",
+        /// A message larger than what is kept for a client without an allocation.
+        TooLarge = "too_large",
         /// As many connections as may be are at their beginning.
         TooManyHandshakes = "too_many_handshakes",
         /// As many connections as the process may hold are open.
