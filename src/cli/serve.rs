@@ -8,8 +8,7 @@ use crate::cli::output;
 use crate::config::arguments::{Known, clap_argument};
 use crate::config::flags::FLAGS;
 use crate::config::{self, Config, Loaded};
-use crate::net::Carrier;
-use crate::node;
+use crate::node::{self, Carrier};
 use crate::telemetry;
 
 /// Builds `serve`, or `check-config`, which takes the same flags.

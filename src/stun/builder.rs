@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use crate::stun::attribute::{Attribute, AttributeType, ErrorCode};
 use crate::stun::integrity;
-use crate::stun::message::HEADER;
-use crate::stun::names::{Class, MAGIC_COOKIE, Method, TransactionId, message_type};
+use crate::stun::names::{Class, HEADER, MAGIC_COOKIE, Method, TransactionId, message_type};
 
 /// The buffer is too small for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

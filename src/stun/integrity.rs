@@ -5,6 +5,8 @@ use sha1::Sha1;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::stun::names::HEADER;
+
 pub(super) const SHA1_LEN: usize = 20;
 pub(super) const SHA256_LEN: usize = 32;
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
@@ -36,7 +38,7 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// The bytes covered: the header with its length set to end behind the attribute, and all up to it.
 fn parts(bytes: &[u8], at: usize, value_len: usize) -> [Part<'_>; 3] {
-    let length = (at + 4 + value_len - super::message::HEADER) as u16;
+    let length = (at + 4 + value_len - HEADER) as u16;
     [Part::Borrowed(&bytes[..2]), Part::Length(length.to_be_bytes()), Part::Borrowed(&bytes[4..at])]
 }
 

@@ -2,10 +2,7 @@
 
 use crate::stun::attribute::{Attribute, AttributeType, Malformed};
 use crate::stun::integrity;
-use crate::stun::names::{Class, MAGIC_COOKIE, Method, TransactionId, split_type};
-
-/// Length of the STUN header.
-pub(super) const HEADER: usize = 20;
+use crate::stun::names::{Class, HEADER, MAGIC_COOKIE, Method, TransactionId, split_type};
 
 /// Why bytes are no STUN message. All of these are dropped without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

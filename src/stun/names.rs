@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The fixed value in every STUN header (RFC 8489 §5).
 pub const MAGIC_COOKIE: u32 = 0x2112_a442;
 
+/// Length of the STUN header (RFC 8489 §5).
+pub(super) const HEADER: usize = 20;
+
 /// What a message is to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {

@@ -113,12 +113,12 @@ pub enum Action<'s> {
         /// Where the socket comes from.
         source: RelaySource,
     },
-    /// Close a relay socket.
+    /// Close a relay socket, if it could be opened.
     CloseRelay {
         /// Socket to close.
         relay: RelayId,
     },
-    /// Close a parked socket whose reservation has run out.
+    /// Close a parked socket whose reservation has ended, if it could be opened.
     CloseReserved {
         /// Address that it is bound to.
         addr: RelayAddr,

@@ -321,6 +321,32 @@ impl<S: Shared, R: Rng> Core<S, R> {
         }
     }
 
+    /// Gives up an allocation that still waits for its socket; a report of the socket then finds nobody.
+    pub(super) fn abandon(&mut self, slot: u32, reason: EndReason) {
+        let id = match self.slots.get(slot as usize) {
+            Some(Slot::Opening(opening)) => opening.id,
+            _ => return,
+        };
+        let Slot::Opening(opening) = self.lift(id) else { return };
+        opening.burned.iter().chain([&opening.addr]).for_each(|addr| self.shared.release_port(*addr));
+        self.slots_by_client.remove(&opening.client);
+        self.give_slot_back(id);
+        self.out.close_relay(id);
+        match &opening.purpose {
+            Purpose::Request(application) => {
+                if let Some(token) = application.origin.reserved {
+                    self.deadlines.remove(application.reserve_until, Due::Reservation(token));
+                    if let Some(odd) = self.shared.expire_reservation(token) {
+                        self.out.close_reserved(odd);
+                    }
+                }
+            }
+            Purpose::Import(state) => {
+                self.change(|| Change::Ended { id: state.id, reason, relayed: state.relayed });
+            }
+        }
+    }
+
     fn lose_import(&mut self, state: &AllocationState) {
         let (id, relayed) = (state.id, state.relayed);
         self.change(|| Change::Ended { id, reason: EndReason::RelayLost, relayed });

@@ -36,6 +36,11 @@ impl Reply {
     pub(super) fn request_size(&self) -> usize {
         self.request_size
     }
+
+    /// Returns the size of the answer's FINGERPRINT in bytes.
+    pub(super) fn fingerprint_size(&self) -> usize {
+        if self.fingerprint { 8 } else { 0 }
+    }
 }
 
 /// Actions in order, and the bytes of the answers among them in one buffer that is used again.

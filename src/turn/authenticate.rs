@@ -8,6 +8,7 @@ use crate::turn::answer::{Reply, wire};
 use crate::turn::core::{Core, Rng};
 use crate::turn::drop_reason::{DropReason, Refusal};
 use crate::turn::ids::ClientPath;
+use crate::turn::nonce::LEN as NONCE_LEN;
 use crate::turn::shared::Shared;
 
 /// A request whose integrity and nonce hold. Only [`Core::authenticate`] makes one.
@@ -150,7 +151,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         let (code, reason) = wire(refusal);
         let nonce = self.nonces.mint(now, reply.to.remote);
         let realm = self.settings.realm.as_bytes();
-        let reason = if challenge_fits(reply, realm, &nonce, reason) { reason } else { "" };
+        let reason = if challenge_fits(reply, realm, reason) { reason } else { "" };
         self.out.answer(reply, Class::Error, None, |builder| {
             builder
                 .error(code, reason)
@@ -210,7 +211,8 @@ impl<S: Shared, R: Rng> Core<S, R> {
         refusal: Refusal,
         owner: bool,
     ) -> Verdict<'b> {
-        if !self.admits_unproven(now, &reply.to, owner) {
+        let fits = challenge_fits(reply, self.settings.realm.as_bytes(), "");
+        if !fits || !self.admits_unproven(now, &reply.to, owner) {
             return self.drop_packet(DropReason::UnauthenticatedBudget);
         }
         self.challenge(now, reply, refusal)
@@ -226,11 +228,11 @@ impl<S: Shared, R: Rng> Core<S, R> {
     }
 }
 
-/// Whether a challenge with its reason phrase is at most three times the request, at IP level.
-fn challenge_fits(reply: Reply, realm: &[u8], nonce: &[u8], reason: &str) -> bool {
+/// Whether a challenge with a reason phrase is at most three times the request, at IP level.
+fn challenge_fits(reply: Reply, realm: &[u8], reason: &str) -> bool {
     const HEADERS: usize = 20 + 4 + 4 + 4 + 4;
     let below = if reply.to.remote.is_ipv4() { 28 } else { 48 };
-    let texts = [realm.len(), nonce.len(), reason.len()].map(|len| len.next_multiple_of(4));
-    let answer = HEADERS + texts.iter().sum::<usize>();
+    let texts = [realm.len(), NONCE_LEN, reason.len()].map(|len| len.next_multiple_of(4));
+    let answer = HEADERS + texts.iter().sum::<usize>() + reply.fingerprint_size();
     reply.to.transport.is_stream() || answer + below <= 3 * (reply.request_size() + below)
 }

@@ -82,6 +82,16 @@ pub(super) enum Purpose {
     Import(Box<AllocationState>),
 }
 
+impl Purpose {
+    /// Returns the grant that the allocation hangs on.
+    pub(super) fn grant(&self) -> &Grant {
+        match self {
+            Purpose::Request(application) => &application.grant,
+            Purpose::Import(state) => &state.grant,
+        }
+    }
+}
+
 /// An Allocate request that is entitled to what it asks for.
 pub(super) struct Application {
     pub(super) reply: Reply,
@@ -214,6 +224,11 @@ impl<S: Shared, R: Rng> Core<S, R> {
         self.deadlines.remove(allocation.scheduled, Due::Allocation(slot));
         self.shared.release_port(allocation.relay);
         self.out.close_relay(id);
+        // Unclaimed, it would stand outside every quota.
+        let reserved = allocation.origin.reserved;
+        if let Some(odd) = reserved.and_then(|token| self.shared.expire_reservation(token)) {
+            self.out.close_reserved(odd);
+        }
         self.stats.ended += 1;
         self.change(|| Change::Ended { id: AllocationId(id), reason, relayed: allocation.relayed });
     }

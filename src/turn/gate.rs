@@ -48,9 +48,6 @@ impl Gate {
         let rate = u64::from(rate);
         let (narrow, wide) = networks(source);
         let (narrow, wide) = (self.place(now, narrow, BURST), self.place(now, wide, BURST * WIDE));
-        if narrow == wide {
-            return false;
-        }
         self.entries[narrow].bucket.holds(now, rate, BURST, 1)
             && self.entries[wide].bucket.take(now, rate * WIDE, BURST * WIDE, 1)
             && self.entries[narrow].bucket.take(now, rate, BURST, 1)
@@ -58,7 +55,12 @@ impl Gate {
 
     fn place(&mut self, now: Mono, network: Network, burst: u64) -> usize {
         let tag = self.hasher.hash_one(network) | 1;
-        let place = (tag >> 32) as usize % ENTRIES;
+        // Each kind has a half of its own, so that an address never displaces its own network.
+        let half = match network {
+            Network::Narrow(_) => 0,
+            Network::Wide(_) => ENTRIES / 2,
+        };
+        let place = half + (tag >> 32) as usize % (ENTRIES / 2);
         if self.entries[place].tag != tag {
             self.entries[place] = Entry { tag, bucket: Bucket::full(now, burst) };
         }
@@ -95,6 +97,12 @@ mod tests {
         assert_eq!((0..300).filter(|_| gate.admits(at(0), source, 50)).count(), 200);
         assert_eq!((1..=1000).filter(|ms| gate.admits(at(*ms), source, 50)).count(), 50);
         assert!((0..1000).all(|_| gate.admits(at(0), source, 0)));
+    }
+
+    #[test]
+    fn first_request_of_every_source_is_admitted() {
+        let sources = (0..200_000_u32).map(|i| std::net::Ipv4Addr::from(i << 8 | 1).to_string());
+        assert_eq!(admitted(&mut Gate::new(1), sources), 200_000);
     }
 
     #[test]

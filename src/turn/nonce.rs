@@ -14,7 +14,8 @@ use crate::time::{Mono, Now};
 const PREFIX: &[u8; 13] = b"obMatJos2AAAA";
 const MAC_LEN: usize = 16;
 const RAW_LEN: usize = 4 + MAC_LEN;
-const LEN: usize = PREFIX.len() + (RAW_LEN * 8).div_ceil(6);
+/// Length of a nonce in bytes.
+pub(super) const LEN: usize = PREFIX.len() + (RAW_LEN * 8).div_ceil(6);
 /// Nonces live for an hour, counted in seconds (RFC 8656 §5).
 const LIFETIME: u32 = 3600;
 

@@ -44,7 +44,8 @@ pub struct OwnAddresses {
     pub local: Vec<IpAddr>,
     /// Directed broadcast addresses of the local subnets.
     pub broadcast: Vec<Ipv4Addr>,
-    /// Listeners of any kind of this daemon; an unspecified address stands for every own one.
+    /// Listeners of any kind of this daemon, and what else it speaks to (backplane); an unspecified address
+    /// stands for every own one.
     pub endpoints: Vec<SocketAddr>,
 }
 
@@ -166,7 +167,9 @@ impl Policy {
         ip.is_loopback() || self.own.local.contains(&ip)
     }
 
-    fn is_endpoint(&self, peer: PeerAddr) -> bool {
+    /// Returns whether a transport address is an endpoint that no relay may reach.
+    #[must_use]
+    pub fn is_endpoint(&self, peer: PeerAddr) -> bool {
         let inner = embedded_v4(peer.ip()).map(IpAddr::V4);
         [Some(peer.ip()), inner].into_iter().flatten().any(|ip| {
             self.own.endpoints.iter().any(|endpoint| {

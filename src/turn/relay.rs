@@ -1,5 +1,7 @@
 //! The data path: Send indications, ChannelData and peer datagrams (RFC 8656 §11, §12).
 
+use std::net::SocketAddr;
+
 use crate::stun::{Attribute, AttributeType, Builder, ChannelData, Class, Message, Method, TransactionId};
 use crate::time::Mono;
 use crate::turn::action::{Head, Verdict};
@@ -136,7 +138,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         if !judged.allowed || peer.0.port() == 0 {
             return Err(DropReason::PeerForbidden);
         }
-        if judged.ownership == Ownership::Local && policy.judge(peer, false).is_err() {
+        if judged.ownership != Ownership::Relay && policy.is_endpoint(peer) {
             return Err(DropReason::OwnEndpoint);
         }
         Ok(judged.ownership)
@@ -172,6 +174,10 @@ impl<S: Shared, R: Rng> Core<S, R> {
             }
         };
         let head = head.ok_or(DropReason::PayloadTooLarge)?;
+        let size = head.as_bytes().len() + len + head.padding().len();
+        if !stream && size > largest_datagram(allocation.client.remote) {
+            return Err(DropReason::PayloadTooLarge);
+        }
         spend(allocation, now, limits, *has_budgets, shared, len)?;
         allocation.relayed.1 += len as u64;
         Ok((allocation.client, head))
@@ -194,7 +200,8 @@ fn spend<G, S: Shared>(
         if now < allocation.budget.ask_again {
             return Err(DropReason::OverUserBitrate);
         }
-        allocation.budget.leased += shared.lease_bytes(now, allocation.grant.quota_name(), len);
+        let had = shared.lease_bytes(now, allocation.grant.quota_name(), len);
+        allocation.budget.leased = allocation.budget.leased.saturating_add(had);
         if allocation.budget.leased < len {
             allocation.budget.ask_again = now.after(ASK_AGAIN);
             return Err(DropReason::OverUserBitrate);
@@ -215,6 +222,11 @@ fn spend<G, S: Shared>(
         allocation.budget.leased -= len;
     }
     Ok(())
+}
+
+/// Returns the most that a UDP datagram carries: IPv4 counts its own header in 16 bits, IPv6 does not.
+fn largest_datagram(to: SocketAddr) -> usize {
+    if to.is_ipv4() { 65_507 } else { 65_527 }
 }
 
 fn channel_head(number: u16, len: usize, stream: bool) -> Option<Head> {

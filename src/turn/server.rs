@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Credentials, SessionId};
+use crate::auth::{Credentials, Grant, SessionId};
 use crate::stun::{Class, Message, Method};
 use crate::time::{Mono, Now};
 use crate::turn::action::{Action, Change, EndReason, Event, Verdict};
@@ -89,6 +89,7 @@ impl<S: Shared, R: Rng> Server<S, R> {
             Event::ClientClosed(client) => {
                 if let Some(slot) = self.core.slots_by_client.get(&client).copied() {
                     self.core.end(slot, EndReason::ClientClosed);
+                    self.core.abandon(slot, EndReason::ClientClosed);
                 }
             }
             Event::Policy(policy) => {
@@ -220,16 +221,21 @@ impl<S: Shared, R: Rng> Server<S, R> {
     }
 
     fn end_session(&mut self, session: &SessionId) {
+        let of_session = |grant: &Grant| grant.session().as_ref() == Some(session);
         let ended: Vec<u32> = self
             .core
             .slots
             .iter()
             .filter_map(|slot| match slot {
-                Slot::Live(held) if held.grant.session().as_ref() == Some(session) => Some(held.id.slot),
+                Slot::Live(held) if of_session(&held.grant) => Some(held.id.slot),
+                Slot::Opening(opening) if of_session(opening.purpose.grant()) => Some(opening.id.slot),
                 Slot::Live(_) | Slot::Vacant { .. } | Slot::Opening(_) => None,
             })
             .collect();
-        ended.into_iter().for_each(|slot| self.core.end(slot, EndReason::Kicked));
+        for slot in ended {
+            self.core.end(slot, EndReason::Kicked);
+            self.core.abandon(slot, EndReason::Kicked);
+        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! Bit rates and the budget of unproven answers, where an operator changes them under load.
+
+use turnpike::turn::{DropReason, Event, Quotas};
+
+use crate::script::wire::*;
+use crate::script::{Client, Fate, Lab, secs};
+
+fn with_user_budget(bitrate_per_user: u64) -> (Lab, Client) {
+    let mut lab = Lab::with(|setup| setup.quotas.bitrate_per_user = bitrate_per_user);
+    let mut ann = Client::ann("1.2.3.4:5000");
+    lab.allocate(&mut ann);
+    assert_eq!(lab.permit(&ann, &["1.1.1.1"]), 0);
+    (lab, ann)
+}
+
+fn sent(lab: &mut Lab, ann: &Client, times: usize) -> usize {
+    (0..times).filter(|_| matches!(lab.send(ann, "1.1.1.1:1", &[0; 1000]), Fate::ToPeer { .. })).count()
+}
+
+#[test]
+fn budget_that_is_lifted_before_the_server_hears_of_it_lets_everything_through() {
+    let (mut lab, ann) = with_user_budget(8_000_000);
+    assert!(matches!(lab.send(&ann, "1.1.1.1:1", &[0; 999]), Fate::ToPeer { .. }));
+    lab.shared.set_quotas(Quotas::default());
+    assert_eq!(sent(&mut lab, &ann, 1000), 1000);
+    let limits = lab.setup.limits.clone();
+    lab.event(Event::Limits(limits.clone()));
+    assert_eq!(sent(&mut lab, &ann, 1000), 1000);
+    // What was let through freely is no lease for later.
+    lab.shared.set_quotas(Quotas { bitrate_per_user: 8_000, ..Quotas::default() });
+    lab.event(Event::Limits(limits));
+    assert!(sent(&mut lab, &ann, 1000) < 100);
+    assert_eq!(lab.send(&ann, "1.1.1.1:1", &[0; 1000]).dropped(), DropReason::OverUserBitrate);
+    lab.advance(secs(10));
+    assert_eq!(sent(&mut lab, &ann, 100), 10);
+}
+
+#[test]
+fn no_challenge_is_over_three_times_its_request() {
+    for realm in (1..=127).map(|len| "r".repeat(len)) {
+        let mut lab = Lab::with(|setup| setup.realm = realm.clone());
+        for (remote, below) in [("1.2.3.4:5000", 28), ("[2a00::1]:5000", 48)] {
+            let client = Client::ann(remote);
+            for ask in [lab.request(ALLOCATE), lab.request(ALLOCATE).udp(), lab.request(REFRESH).lifetime(0)]
+            {
+                for bytes in [ask.bare(), ask.clone().fingerprinted().bare()] {
+                    let (_, answers) = lab.feed(&client.path, &bytes);
+                    for (_, answer) in &answers {
+                        assert!(answer.len() + below <= 3 * (bytes.len() + below), "{}", realm.len());
+                    }
+                    // What a client sends that is one is answered up to the longest realm of the configuration.
+                    assert!(!answers.is_empty() || realm.len() > 64 || ask.attributes.is_empty());
+                }
+            }
+        }
+    }
+}
