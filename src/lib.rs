@@ -7,6 +7,7 @@
 pub mod auth;
 /// Token bucket.
 pub mod bucket;
+mod reasons;
 /// STUN on the wire.
 pub mod stun;
 /// Moments as plain data.

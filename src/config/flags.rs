@@ -171,7 +171,7 @@ pub static FLAGS: [Flag; 39] = [
     list(URLS, "ice-url", "URL", Described("generated: stun:, turn: over UDP and TCP, turns: once a certificate is set"),
         "URL in the iceServers list in place of the generated ones; at most four"),
     single(URLS, "realm", "NAME", Described("host name"),
-        "TURN realm, at most 64 bytes"),
+        "TURN realm, at most 127 bytes; best up to 64, see SECURITY.md"),
 
     list(RELAY, "relay-address", "IP", Described("source address of each family's default route"),
         "Local address that relay sockets bind to, one a family"),

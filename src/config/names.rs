@@ -8,9 +8,10 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use crate::config::mistake::Fault;
 use crate::config::types::{Host, Realm, Secret, StaticUser};
 
-/// Shorter than RFC 8489 §14.9 has it: with 64 bytes the challenge to the plainest Allocate over UDP is three
-/// times its size, as large as an answer to an unproven source may be.
-const LONGEST_REALM: usize = 64;
+/// RFC 8489 §14.9: a REALM is shorter than 128 characters.
+const LONGEST_REALM: usize = 127;
+/// With a longer realm the challenge to the plainest Allocate over UDP is over three times its size.
+pub const LEAN_REALM: usize = 64;
 /// RFC 8489 §14.3: a USERNAME is shorter than 509 bytes.
 const LONGEST_USER: usize = 508;
 
@@ -99,8 +100,8 @@ mod tests {
     #[test]
     fn realms_fit_into_a_quoted_string() {
         assert_eq!(realm("example.org").unwrap().as_str(), "example.org");
-        assert!(realm(&"x".repeat(64)).is_ok());
-        for bad in ["", "a\"b", "a\\b", "a\nb", &"x".repeat(65)] {
+        assert!(realm(&"x".repeat(127)).is_ok());
+        for bad in ["", "a\"b", "a\\b", "a\nb", &"x".repeat(128)] {
             assert!(realm(bad).is_err(), "{bad:?}");
         }
     }

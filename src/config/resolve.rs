@@ -254,7 +254,15 @@ fn given_urls(r: &mut Reader<'_>) -> Vec<IceUrl> {
 
 fn realm(r: &mut Reader<'_>, facts: &Facts) -> Realm {
     let host_name = facts.host_name.as_deref().and_then(|name| names::realm(name).ok());
-    r.single("realm", names::realm).or(host_name).unwrap_or_else(|| Realm("turnpike".to_owned()))
+    let realm = r.single("realm", names::realm).or(host_name).unwrap_or_else(|| Realm("turnpike".to_owned()));
+    if realm.as_str().len() > names::LEAN_REALM {
+        r.warnings.push(format!(
+            "the realm has {} bytes: above {} the answer to an unproven source is over three times its request",
+            realm.as_str().len(),
+            names::LEAN_REALM
+        ));
+    }
+    realm
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

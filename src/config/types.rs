@@ -195,7 +195,7 @@ impl fmt::Display for IceUrl {
     }
 }
 
-/// A realm that can stand in a STUN message: OpaqueString, 1 to 64 bytes.
+/// A realm that can stand in a STUN message: OpaqueString, 1 to 127 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Realm(pub(in crate::config) String);
 

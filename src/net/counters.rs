@@ -2,28 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// All of them, in alphabetical order of their labels.
-            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
-
-            /// Returns the word that logs, metrics and tests use.
-            #[must_use]
-            pub fn label(self) -> &'static str {
-                match self {
-                    $($name::$variant => $label,)*
-                }
-            }
-        }
-    };
-}
+use crate::reasons::reasons;
 
 reasons! {
     /// Why a packet was lost between the kernel and the core.
@@ -52,6 +31,8 @@ reasons! {
     Close {
         /// The source address holds as many connections as it may.
         AddressConnections = "address_connections",
+        /// Messages that make no sense came one after another.
+        BadMessages = "bad_messages",
         /// The client closed it.
         Client = "client",
         /// The beginning, up to the end of a TLS handshake, took too long.
@@ -74,6 +55,8 @@ reasons! {
         SlowClient = "slow_client",
         /// TLS failed, in the handshake or after it.
         Tls = "tls",
+        /// A message larger than what is kept for a client without an allocation.
+        TooLarge = "too_large",
         /// As many connections as may be are at their beginning.
         TooManyHandshakes = "too_many_handshakes",
         /// As many connections as the process may hold are open.

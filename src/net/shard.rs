@@ -22,7 +22,8 @@ use crate::net::stream::table::StreamId;
 use crate::net::token::Token;
 use crate::stun::{Frame, next_frame};
 use crate::turn::{
-    Action, ClientPath, Event, LinkId, Now, RelayId, Rng, Server, ShardId, Shared, Transport, Verdict,
+    Action, ClientPath, DropReason, Event, LinkId, Now, RelayId, Rng, Server, ShardId, Shared, Transport,
+    Verdict,
 };
 
 /// Letters and streams taken in one wake-up.
@@ -33,6 +34,12 @@ const TIMEOUT_BUDGET: usize = 16;
 
 /// Buffers that have to be free before a relay socket is read.
 const RELAY_ROOM: usize = 8;
+
+/// Senseless messages in a row after which a stream is closed (RFC 5766 §4).
+const BAD_RUN: u8 = 8;
+
+/// Largest message that is waited for on a stream without an allocation: nobody keeps 64 KiB for a stranger.
+const LARGEST_UNPROVEN: usize = 4096;
 
 /// Holds the beginning of a message, what a stream is read at once, and what TLS has decrypted beside.
 const SCRATCH: usize = 192 << 10;
@@ -166,12 +173,21 @@ impl<S: Shared> Shard<S> {
         let bytes = &scratch[..filled];
         let mut outbox = out.outbox(&mut []);
         let mut at = 0;
-        while out.streams.get_mut(id).is_some() {
+        while let Some(stream) = out.streams.get_mut(id) {
             match next_frame(&bytes[at..]) {
                 Frame::Whole { len, total } => {
                     let verdict = server.handle_client(*now, path, &bytes[at..at + len]);
+                    stream.bad_run = if makes_no_sense(&verdict) { stream.bad_run + 1 } else { 0 };
+                    if stream.bad_run == BAD_RUN {
+                        end = Some(Close::BadMessages);
+                        break;
+                    }
                     settle(server, out, *now, verdict, &mut outbox);
                     at += total;
+                }
+                Frame::Partial { total } if total > LARGEST_UNPROVEN && !server.has_allocation(&path) => {
+                    end = Some(Close::TooLarge);
+                    break;
                 }
                 Frame::Partial { .. } => break,
                 Frame::OutOfStep => {
@@ -365,6 +381,22 @@ fn read_socket<'b, S: Shared>(
             }
         };
         settle(server, out, now, verdict, outbox);
+    }
+}
+
+/// Whether a message was none that a client in step with the stream would send.
+fn makes_no_sense(verdict: &Verdict<'_>) -> bool {
+    match verdict {
+        Verdict::Dropped(reason) => matches!(
+            reason,
+            DropReason::FingerprintMismatch
+                | DropReason::NotStun
+                | DropReason::StunMalformed
+                | DropReason::UnknownClient
+        ),
+        Verdict::ToPeer { .. } | Verdict::ToClient { .. } | Verdict::ToShard { .. } | Verdict::Queued => {
+            false
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::config::{self, Config};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
-    self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, StartSpec, TlsService,
+    self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
+    TlsService,
 };
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
@@ -140,11 +141,7 @@ async fn serve(
                     host = read;
                     tracing::info!("the addresses of this host changed");
                     let policy = setup::policy(config, relays, &host, endpoints);
-                    for shard in running.shards() {
-                        if shard.command(Command::Policy(Arc::clone(&policy))).await.is_err() {
-                            tracing::error!(shard = shard.id().0, "a media thread does not answer");
-                        }
-                    }
+                    tell_all(running.shards(), || Command::Policy(Arc::clone(&policy))).await;
                 }
             }
         }
@@ -152,6 +149,21 @@ async fn serve(
     watching.abort();
     running.stop().await;
     outcome
+}
+
+/// Gives every shard a command, again where it was too busy to answer in time: commands bear repeating.
+async fn tell_all(shards: &[ShardHandle], command: impl Fn() -> Command) {
+    const TRIES: usize = 50;
+    for shard in shards {
+        let mut tries = 0;
+        while shard.command(command()).await.is_err() {
+            tries += 1;
+            if tries == TRIES {
+                tracing::error!(shard = shard.id().0, "a media thread does not answer");
+                break;
+            }
+        }
+    }
 }
 
 /// Finds the relay addresses and says what is unusual about them.

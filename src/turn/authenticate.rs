@@ -66,6 +66,10 @@ const UNSUPPORTED: [AttributeType; 5] = [
 /// UNKNOWN-ATTRIBUTES lists at most this many, so that the answer stays small.
 const MAX_LISTED: usize = 32;
 
+/// Size of an Allocate with REQUESTED-TRANSPORT alone, the least that a real client sends. It gets its challenge
+/// whatever the length of the realm that an operator chose.
+const PLAINEST_ALLOCATE: usize = 28;
+
 /// Types that must be understood and are not, each once.
 pub(super) struct Unknown {
     types: [u8; 2 * MAX_LISTED],
@@ -211,7 +215,8 @@ impl<S: Shared, R: Rng> Core<S, R> {
         refusal: Refusal,
         owner: bool,
     ) -> Verdict<'b> {
-        let fits = challenge_fits(reply, self.settings.realm.as_bytes(), "");
+        let fits = reply.request_size() - reply.fingerprint_size() >= PLAINEST_ALLOCATE
+            || challenge_fits(reply, self.settings.realm.as_bytes(), "");
         if !fits || !self.admits_unproven(now, &reply.to, owner) {
             return self.drop_packet(DropReason::UnauthenticatedBudget);
         }

@@ -2,7 +2,7 @@
 //   node tests/bench/memory.mjs
 import { Lab } from '../lab/lab.mjs';
 import { SERVER, startServer } from '../lab/server.mjs';
-import { bound, fine, inOwnNetwork, inParallel, mib, rss, turnClient } from './bench.mjs';
+import { bound, fine, inOwnNetwork, inParallel, mib, rss, turnClient, udpDrops } from './bench.mjs';
 
 inOwnNetwork();
 
@@ -47,8 +47,11 @@ async function cycles(name, flags, options) {
   await inParallel(FIRST, WIDTH, () => cycle(server, options));
   await allGone(server, options);
   const first = rss(server.pid);
-  await inParallel(ALL - FIRST, WIDTH, () => cycle(server, options));
-  await allGone(server, options);
+  // In rounds as large as the first, so that no more are alive at once than then.
+  for (let done = FIRST; done < ALL; done += FIRST) {
+    await inParallel(FIRST, WIDTH, () => cycle(server, options));
+    await allGone(server, options);
+  }
   const all = rss(server.pid);
   console.log(`${name}: RSS idle ${mib(idle)}, after ${FIRST} cycles ${mib(first)}, after ${ALL} ${mib(all)} (${mib(all - first)} more)`);
   await server.stop();
@@ -82,6 +85,8 @@ async function held() {
     fine(await turn.allocate({ lifetime: 3600 }), 'Allocate');
   });
   const full = rss(server.pid);
+  const relays = udpDrops(server.pid).filter(({ port }) => port >= 49152).length;
+  if (relays < HELD) throw new Error(`only ${relays} relay sockets for ${HELD} allocations`);
   console.log(`${HELD} held allocations: RSS idle ${mib(idle)}, held ${mib(full)}, ${Math.round((full - idle) / HELD)} bytes each (goal 2048, at most 3072)`);
   for (const socket of sockets) socket.close();
   await server.stop();

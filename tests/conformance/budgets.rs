@@ -36,7 +36,7 @@ fn budget_that_is_lifted_before_the_server_hears_of_it_lets_everything_through()
 }
 
 #[test]
-fn no_challenge_is_over_three_times_its_request() {
+fn no_challenge_is_over_three_times_its_request_unless_the_realm_is_long() {
     for realm in (1..=127).map(|len| "r".repeat(len)) {
         let mut lab = Lab::with(|setup| setup.realm = realm.clone());
         for (remote, below) in [("1.2.3.4:5000", 28), ("[2a00::1]:5000", 48)] {
@@ -46,10 +46,12 @@ fn no_challenge_is_over_three_times_its_request() {
                 for bytes in [ask.bare(), ask.clone().fingerprinted().bare()] {
                     let (_, answers) = lab.feed(&client.path, &bytes);
                     for (_, answer) in &answers {
-                        assert!(answer.len() + below <= 3 * (bytes.len() + below), "{}", realm.len());
+                        let lean = answer.len() + below <= 3 * (bytes.len() + below);
+                        assert!(lean || (realm.len() > 64 && bytes.len() >= 28), "{}", realm.len());
+                        assert!(answer.len() < 548);
                     }
-                    // What a client sends that is one is answered up to the longest realm of the configuration.
-                    assert!(!answers.is_empty() || realm.len() > 64 || ask.attributes.is_empty());
+                    // What a client sends that is one is answered, however long the realm.
+                    assert!(!answers.is_empty() || ask.attributes.is_empty());
                 }
             }
         }

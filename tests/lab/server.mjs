@@ -34,6 +34,12 @@ function isV6(host) {
   return host.includes(':');
 }
 
+// Without what would configure the server: its own variables, and the journal's.
+export function cleanEnv() {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('TURNPIKE_') && name !== 'JOURNAL_STREAM');
+  return { ...Object.fromEntries(kept), NO_COLOR: '1' };
+}
+
 export class Server {
   constructor(child, listeners, stateDir) {
     this.child = child;
@@ -56,7 +62,7 @@ export class Server {
 
   // What `turnpike credential` mints with the secret that the server made for itself.
   credential(subject) {
-    const output = run(turnpikeBinary(), ['credential', '--state-dir', this.stateDir, '--ttl', '1h', subject]);
+    const output = run(turnpikeBinary(), ['credential', '--state-dir', this.stateDir, '--ttl', '1h', subject], { env: cleanEnv() });
     const username = new RegExp(`\\b\\d{10,}:${subject}\\b`).exec(output)?.[0];
     const password = /[A-Za-z0-9+/]{27}=/.exec(output)?.[0];
     if (!username || !password) throw new Error(`no credential in the output of turnpike credential:\n${output}`);
@@ -95,9 +101,7 @@ export async function startServer({
   const wanted = ['udp', 'tcp'].flatMap((protocol) => (listen ?? ['any']).map((host) => [protocol, host]));
   if (tls) wanted.push(...(listenTls ?? ['any']).map((host) => ['tls', host]));
 
-  const childEnv = { ...process.env, NO_COLOR: '1', ...env };
-  for (const key of ['TURNPIKE_BIN', 'JOURNAL_STREAM']) delete childEnv[key];
-  const options = { name: SERVER, env: childEnv };
+  const options = { name: SERVER, env: { ...cleanEnv(), ...env } };
   const child = namespace ? namespace.spawn(file, args, options) : lab.adopt(new Child(SERVER, file, args, options));
   const listeners = await child.until(coturn ? coturnListeners : turnpikeListeners, START_LIMIT, `not listening on ${wanted.map((pair) => pair.join(' ')).join(', ')}`);
   return new Server(child, listeners, stateDir);

@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { Lab } from './lab.mjs';
 import { withLimit } from './proc.mjs';
 import { PASSWORD, SECRET, SERVER, USER, startServer } from './server.mjs';
+import { outcome } from './uclient.mjs';
 
 const CALL_LIMIT = 60_000;
 
@@ -87,15 +88,4 @@ async function echoPeer(host, address) {
     5000,
     `turnutils_peer on ${address}`,
   );
-}
-
-// `tot_send_msgs=…, tot_recv_msgs=…` comes once a second and at the end, `Total lost packets` once, at the end.
-function outcome(lines) {
-  const lost = lines.map((line) => /Total lost packets (\d+) \(.*total send dropped (\d+) /.exec(line)).filter(Boolean).at(-1);
-  const totals = lines.map((line) => /tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/.exec(line)).filter(Boolean).at(-1);
-  return {
-    lost: Number(lost?.[1] ?? NaN),
-    sendDropped: Number(lost?.[2] ?? NaN),
-    complete: Boolean(totals) && Number(totals[1]) > 0 && totals[1] === totals[2],
-  };
 }

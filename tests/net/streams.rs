@@ -50,6 +50,36 @@ async fn a_stream_out_of_step_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_well_framed_nonsense_is_closed() {
+    // T-5766-4-01
+    let host = Host::start(Wish::default());
+    let mut client = Client::new(Link::tcp(host.tcp).await);
+    client.binding().await;
+    client.link.send(&channel_frame(0x4000, b"nobody's", true).repeat(8)).await;
+    assert_eq!(client.link.receive().await, None);
+    host.until(|all| all.iter().any(|shard| shard.net.closed(Close::BadMessages) == 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_large_is_kept_for_a_stream_without_an_allocation() {
+    let host = Host::start(Wish::default());
+    let mut stranger = Client::new(Link::tcp(host.tcp).await);
+    stranger.binding().await;
+    let large = channel_frame(0x4000, &[0; 60_000], true);
+    stranger.link.send(&large[..100]).await;
+    assert_eq!(stranger.link.receive().await, None);
+    host.until(|all| all.iter().any(|shard| shard.net.closed(Close::TooLarge) == 1)).await;
+
+    let (mut client, _) = Client::allocated(Link::tcp(host.tcp).await).await;
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.bind(0x4000, peer.local_addr().unwrap()).await;
+    client.link.send(&large[..100]).await;
+    client.link.send(&large[100..]).await;
+    let mut buffer = vec![0; 65_536];
+    assert_eq!(peer.recv(&mut buffer).await.unwrap(), 60_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_sending_is_answered_before_its_stream_ends() {
     // T-8489-6.2.2-02
     let host = Host::start(Wish::default());

@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) is_dirty: bool,
     /// When the last whole message came.
     pub(crate) heard: Mono,
+    /// Messages in a row that made no sense.
+    pub(crate) bad_run: u8,
     /// The beginning of a message; holds no memory between messages.
     partial: Vec<u8>,
     _places: Places,
@@ -63,6 +65,7 @@ impl Stream {
             interest: Interest::READ,
             is_dirty: false,
             heard: now,
+            bad_run: 0,
             partial: Vec::new(),
             _places: places,
         }
