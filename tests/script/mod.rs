@@ -379,6 +379,10 @@ impl Lab {
                 }
                 self.open.insert(relay, addr);
             }
+            if result.is_err() && source == RelaySource::Unpark {
+                // A socket that cannot be taken over is closed.
+                self.parked.remove(&addr.local);
+            }
             self.server.handle(self.now, Event::RelayOpened { relay, result });
         }
     }
