@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::script::wire::*;
-use crate::script::{Client, Lab, Setup, TestRng};
+use crate::script::{Client, Fate, Lab, Setup, TestRng};
 
 const SHARDS: u8 = 4;
 const PER_USER: usize = 6;
@@ -77,4 +77,39 @@ fn quotas_hold_and_ports_are_never_shared_while_shards_run_in_parallel() {
     assert_eq!(sockets.len(), held.len() + parked.count());
     labs.iter_mut().for_each(|lab| lab.advance(crate::script::secs(700)));
     labs.iter().for_each(Lab::assert_nothing_is_left);
+}
+
+#[test]
+fn budget_of_a_user_holds_over_two_shards_and_is_used_up() {
+    const RATE: u64 = 1_000_000;
+    const SECONDS: u64 = 5;
+    for (of_user, of_all) in [(8 * RATE, 0), (0, 8 * RATE), (8 * RATE, 8 * RATE)] {
+        let mut setup = Setup::default();
+        setup.quotas.bitrate_per_user = of_user;
+        setup.quotas.bitrate = of_all;
+        let shared = setup.shared();
+        let mut labs = [0, 1].map(|shard| Lab::on(setup.clone(), shared.clone(), shard));
+        let clients: Vec<Client> = labs
+            .iter_mut()
+            .enumerate()
+            .map(|(i, lab)| {
+                let mut ann = Client::ann(&format!("1.2.3.4:{}", 5000 + i));
+                lab.allocate(&mut ann);
+                assert_eq!(lab.permit(&ann, &["1.1.1.1"]), 0);
+                ann
+            })
+            .collect();
+        let mut passed = 0;
+        for _ in 0..SECONDS * 1000 {
+            for (lab, client) in labs.iter_mut().zip(&clients) {
+                lab.pass(std::time::Duration::from_millis(1));
+                if matches!(lab.send(client, "1.1.1.1:9", &[0; 1000]), Fate::ToPeer { .. }) {
+                    passed += 1000;
+                }
+            }
+        }
+        let most = RATE / 4 + RATE * SECONDS;
+        assert!(passed <= most, "{passed} of {most}");
+        assert!(passed >= most * 9 / 10, "{passed} of {most}");
+    }
 }
