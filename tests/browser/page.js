@@ -40,8 +40,16 @@ function start({ name, iceServers, iceTransportPolicy }) {
   received = new Promise((resolve) => {
     const use = (opened) => {
       channel = opened;
-      channel.onmessage = ({ data }) => resolve(data);
-      const greet = () => channel.send(greeting(name));
+      channel.onmessage = ({ data }) => {
+        emit({ message: data });
+        resolve(data);
+      };
+      channel.onclose = () => emit({ channel: 'closed' });
+      channel.onerror = ({ error }) => emit({ channelError: String(error) });
+      const greet = () => {
+        channel.send(greeting(name));
+        emit({ greeted: channel.readyState });
+      };
       if (channel.readyState === 'open') greet();
       else channel.onopen = greet;
     };
@@ -98,6 +106,9 @@ async function stats() {
   };
   return {
     connectionState: pc.connectionState,
+    channel: channel?.readyState,
+    sctp: pc.sctp?.state,
+    channelMessages: report.filter((entry) => entry.type === 'data-channel').map(({ state, messagesSent, messagesReceived }) => ({ state, messagesSent, messagesReceived })),
     framesDecoded: inbound('video').framesDecoded ?? 0,
     audioPackets: inbound('audio').packetsReceived ?? 0,
     local: pair && candidate(pair.localCandidateId),
