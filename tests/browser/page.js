@@ -38,22 +38,23 @@ function media() {
 function start({ name, iceServers, iceTransportPolicy }) {
   pc = new RTCPeerConnection({ iceServers, iceTransportPolicy, bundlePolicy: 'max-bundle' });
   received = new Promise((resolve) => {
-    const use = (opened) => {
+    const greet = () => {
+      channel.send(greeting(name));
+      emit({ greeted: channel.readyState });
+    };
+    const use = (opened, { first }) => {
       channel = opened;
+      if (first) channel.onopen = greet;
+      // Chromium may lose what is sent from within `datachannel`, open as the channel then says it is.
       channel.onmessage = ({ data }) => {
         emit({ message: data });
+        if (!first) greet();
         resolve(data);
       };
       channel.onclose = () => emit({ channel: 'closed' });
       channel.onerror = ({ error }) => emit({ channelError: String(error) });
-      const greet = () => {
-        channel.send(greeting(name));
-        emit({ greeted: channel.readyState });
-      };
-      if (channel.readyState === 'open') greet();
-      else channel.onopen = greet;
     };
-    pc.ondatachannel = (event) => use(event.channel);
+    pc.ondatachannel = (event) => use(event.channel, { first: false });
     start.use = use;
   });
   pc.onicecandidate = ({ candidate }) => emit({ candidate: candidate?.toJSON() ?? null });
@@ -68,7 +69,7 @@ function start({ name, iceServers, iceTransportPolicy }) {
 }
 
 async function offer() {
-  start.use(pc.createDataChannel('chat'));
+  start.use(pc.createDataChannel('chat'), { first: true });
   await pc.setLocalDescription();
   return pc.localDescription.toJSON();
 }
