@@ -94,8 +94,12 @@ impl Relays {
             }
         };
         let added = opened.and_then(|socket| {
-            poll.add(&socket, Token::Relay(relay).pack(), Interest::READ)?;
-            Ok(socket)
+            let added = poll.add(&socket, Token::Relay(relay).pack(), Interest::READ);
+            if let (Err(_), RelaySource::BindAndPark { odd }) = (&added, source) {
+                // The core takes the reservation back and knows of no socket.
+                drop(self.parking.take(odd.local));
+            }
+            added.map(|()| socket)
         });
         match added {
             Ok(socket) => {

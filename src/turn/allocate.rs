@@ -2,7 +2,7 @@
 
 use crate::auth::{Grant, LongTermKey};
 use crate::stun::{Attribute, AttributeType, Class, Message};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 use crate::turn::action::{Change, EndReason, OpenError, RelaySource, Verdict};
 use crate::turn::allocation::{Allocation, Channel, Founding, Judged, Permission};
 use crate::turn::answer::{Reply, no_second_family};
@@ -357,14 +357,26 @@ impl<S: Shared, R: Rng> Core<S, R> {
         opening.burned.iter().for_each(|addr| self.shared.release_port(*addr));
         let Opening { id, client, addr, guard, purpose, .. } = opening;
         let allocation = match purpose {
-            Purpose::Request(Application { reply, grant, key, origin, session_bitrate, .. }) => {
+            Purpose::Request(application) => {
+                let Application { reply, grant, key, origin, reserve_until, session_bitrate, .. } =
+                    application;
                 self.stats.granted += 1;
                 self.answer_allocated(reply, &key, addr, origin);
                 let expires = now.mono.after_secs(origin.lifetime);
-                Allocation::new(
-                    now.mono,
-                    Founding { id, client, relay: addr, grant, key, expires, origin, session_bitrate, guard },
-                )
+                let relay = addr;
+                let founding = Founding {
+                    id,
+                    client,
+                    relay,
+                    grant,
+                    key,
+                    expires,
+                    origin,
+                    reserve_until,
+                    session_bitrate,
+                    guard,
+                };
+                Allocation::new(now.mono, founding)
             }
             Purpose::Import(state) => imported(now, id, *state, guard),
         };
@@ -400,7 +412,10 @@ impl<S: Shared, R: Rng> Core<S, R> {
 /// Makes an allocation of exported state; its routes are judged again by their next packet.
 fn imported<G>(now: Now, id: RelayId, state: AllocationState, guard: G) -> Allocation<G> {
     let AllocationState { client, relay, grant, key, expires, origin, session_bitrate, .. } = state;
-    let founding = Founding { id, client, relay, grant, key, expires, origin, session_bitrate, guard };
+    // Whoever exported it has the reservation in its queue.
+    let reserve_until = Mono::NEVER;
+    let founding =
+        Founding { id, client, relay, grant, key, expires, origin, reserve_until, session_bitrate, guard };
     let mut allocation = Allocation::new(now.mono, founding);
     allocation.relayed = state.relayed;
     for (ip, expires) in state.permissions {

@@ -23,6 +23,8 @@ pub(super) struct Allocation<G> {
     pub(super) key: LongTermKey,
     pub(super) expires: Mono,
     pub(super) origin: Origin,
+    /// When the port that `origin` reserves would be let go.
+    pub(super) reserve_until: Mono,
     pub(super) budget: Budget,
     pub(super) session_bitrate: u64,
     pub(super) relayed: (u64, u64),
@@ -83,6 +85,7 @@ pub(super) struct Founding<G> {
     pub(super) key: LongTermKey,
     pub(super) expires: Mono,
     pub(super) origin: Origin,
+    pub(super) reserve_until: Mono,
     pub(super) session_bitrate: u64,
     pub(super) guard: G,
 }
@@ -97,6 +100,7 @@ impl<G> Allocation<G> {
             key: from.key,
             expires: from.expires,
             origin: from.origin,
+            reserve_until: from.reserve_until,
             budget: Budget { own: Bucket::full(now, u64::MAX), leased: 0, ask_again: Mono(0) },
             session_bitrate: from.session_bitrate,
             relayed: (0, 0),

@@ -225,9 +225,11 @@ impl<S: Shared, R: Rng> Core<S, R> {
         self.shared.release_port(allocation.relay);
         self.out.close_relay(id);
         // Unclaimed, it would stand outside every quota.
-        let reserved = allocation.origin.reserved;
-        if let Some(odd) = reserved.and_then(|token| self.shared.expire_reservation(token)) {
-            self.out.close_reserved(odd);
+        if let Some(token) = allocation.origin.reserved {
+            self.deadlines.remove(allocation.reserve_until, Due::Reservation(token));
+            if let Some(odd) = self.shared.expire_reservation(token) {
+                self.out.close_reserved(odd);
+            }
         }
         self.stats.ended += 1;
         self.change(|| Change::Ended { id: AllocationId(id), reason, relayed: allocation.relayed });

@@ -164,7 +164,8 @@ impl Policy {
     }
 
     fn is_local(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.own.local.contains(&ip)
+        // The unspecified address is this host too, to the kernel.
+        ip.is_loopback() || ip.is_unspecified() || self.own.local.contains(&ip)
     }
 
     /// Returns whether a transport address is an endpoint that no relay may reach.
@@ -336,6 +337,15 @@ mod tests {
         assert_eq!(addr(&policy, "[::1]:3478", false), Err(PeerRefusal::OwnEndpoint));
         assert_eq!(addr(&policy, "8.8.4.4:3478", false), Err(PeerRefusal::OwnEndpoint));
         assert_eq!(addr(&policy, "127.0.0.1:8080", false), Ok(()));
+    }
+
+    #[test]
+    fn unspecified_address_is_this_host_where_it_is_allowed() {
+        let policy = policy(&["0.0.0.0/8", "::/128"], &[]);
+        for endpoint in ["0.0.0.0:3478", "[::]:3478"] {
+            assert_eq!(addr(&policy, endpoint, false), Err(PeerRefusal::OwnEndpoint), "{endpoint}");
+        }
+        assert_eq!(addr(&policy, "0.0.0.0:9", false), Ok(()));
     }
 
     #[test]

@@ -57,3 +57,30 @@ fn no_challenge_is_over_three_times_its_request_unless_the_realm_is_long() {
         }
     }
 }
+
+#[test]
+fn extreme_rates_and_limits_overflow_nothing() {
+    for bits in [1, 8, 8_000, u64::MAX / 8, u64::MAX] {
+        let mut lab = Lab::with(|setup| {
+            setup.quotas.bitrate = bits;
+            setup.quotas.bitrate_per_user = bits;
+            setup.limits.bitrate_per_allocation = bits;
+            setup.limits.unauthenticated_rate = u32::MAX;
+            setup.limits.max_lifetime = u32::MAX;
+            setup.limits.max_permissions = 0;
+            setup.limits.max_channels = 0;
+            setup.limits.expiry_grace = std::time::Duration::MAX;
+            setup.limits.max_credential_ttl = std::time::Duration::MAX;
+        });
+        let mut carol = Client::minted("1.2.3.4:5000", "carol", i64::MAX);
+        let ask = lab.request(ALLOCATE).udp().lifetime(u32::MAX);
+        lab.allocate_with(&mut carol, &ask);
+        for _ in 0..50 {
+            lab.login(&mut carol);
+            assert_eq!(lab.permit(&carol, &["1.1.1.1"]), 0);
+            lab.send(&carol, "1.1.1.1:9", &[0; 60_000]);
+            lab.pass(secs(299));
+        }
+        assert_eq!(lab.refresh(&carol, u32::MAX).lifetime(), u32::MAX);
+    }
+}

@@ -13,6 +13,7 @@ mod budgets;
 mod channels;
 mod data;
 mod fallbacks;
+mod handover;
 mod message;
 mod permissions;
 mod receiving;

@@ -166,6 +166,7 @@ async fn a_client_that_asks_and_never_reads_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_stream_is_closed_unless_it_has_an_allocation() {
+    // T-8489-6.2.2-01
     let host = Host::start(Wish { connections: hasty(), ..Wish::default() });
     let (mut allocated, _) = Client::allocated(Link::tcp(host.tcp).await).await;
     for round in 1..=3 {

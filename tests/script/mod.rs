@@ -7,6 +7,7 @@ pub mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use turnpike::auth::{Credentials, mint};
@@ -27,28 +28,37 @@ pub const LISTENER_V6: &str = "[2600::1]:3478";
 /// Unix second at which every script starts.
 pub const START: u64 = 1_800_000_000;
 
-/// SplitMix64: the same seed, the same bytes.
+/// SplitMix64: the same seed, the same bytes. Clones draw from one state, so that a script can carry it over to
+/// another server.
 #[derive(Clone, Debug)]
-pub struct TestRng(pub u64);
+pub struct TestRng(Arc<AtomicU64>);
 
 impl TestRng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+    pub fn new(seed: u64) -> TestRng {
+        TestRng(Arc::new(AtomicU64::new(seed)))
+    }
+
+    pub fn state(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, state: u64) {
+        self.0.store(state, Ordering::Relaxed);
+    }
+
+    pub fn draw(&self) -> u64 {
+        self.set(self.state().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut z = self.state();
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
     }
 }
 
 impl Rng for TestRng {
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
         }
     }
 }
@@ -219,6 +229,7 @@ pub struct Lab {
     pub server: Server<SharedTable, TestRng>,
     pub shared: SharedTable,
     pub setup: Setup,
+    pub rng: TestRng,
     pub now: Now,
     /// Relay sockets that are open, by name.
     pub open: BTreeMap<RelayId, RelayAddr>,
@@ -228,7 +239,7 @@ pub struct Lab {
     pub openings: VecDeque<Result<(), OpenError>>,
     /// Sockets that the server asked for, in order.
     pub asked: Vec<(RelayAddr, RelaySource)>,
-    next_tid: u64,
+    pub next_tid: u64,
 }
 
 impl Default for Lab {
@@ -250,11 +261,13 @@ impl Lab {
     }
 
     pub fn on(setup: Setup, shared: SharedTable, shard: u8) -> Lab {
-        let server = setup.server(shard, shared.clone(), TestRng(setup.seed + u64::from(shard)));
+        let rng = TestRng::new(setup.seed + u64::from(shard));
+        let server = setup.server(shard, shared.clone(), rng.clone());
         Lab {
             server,
             shared,
             setup,
+            rng,
             now: Now { mono: Mono(1_000_000_000_000_000), unix: START },
             open: BTreeMap::new(),
             parked: BTreeSet::new(),
@@ -365,6 +378,10 @@ impl Lab {
                     RelaySource::Unpark => assert!(self.parked.remove(&addr.local), "{addr:?} not parked"),
                 }
                 self.open.insert(relay, addr);
+            }
+            if result.is_err() && source == RelaySource::Unpark {
+                // A socket that cannot be taken over is closed.
+                self.parked.remove(&addr.local);
             }
             self.server.handle(self.now, Event::RelayOpened { relay, result });
         }
