@@ -20,6 +20,15 @@ pub fn listen(text: &str) -> Result<Listen, Fault> {
     }
 }
 
+/// Reads `[tcp:]ADDR:PORT` of a listener for TLS.
+pub fn listen_tls(text: &str) -> Result<Listen, Fault> {
+    let listen = listen(text)?;
+    if listen.transports == Transports::Udp {
+        return Err(Fault::new("TURN over DTLS is not available", "leave out udp: for TLS over TCP"));
+    }
+    Ok(Listen { transports: Transports::Tcp, ..listen })
+}
+
 /// Tells whether two listeners would fight for the same sockets.
 pub fn collide(a: &Listen, b: &Listen) -> bool {
     let shares_transport =

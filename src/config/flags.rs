@@ -152,7 +152,7 @@ pub static FLAGS: [Flag; 39] = [
 
     list(LISTEN, "listen", "[udp:|tcp:]ADDR:PORT", Value("[::]:3478"),
         "Address for plain STUN and TURN, UDP and TCP unless one is named; TLS is recognized too once a certificate is set"),
-    list(LISTEN, "listen-tls", "[udp:|tcp:]ADDR:PORT", Described("[::]:5349 once a certificate is set"),
+    list(LISTEN, "listen-tls", "[tcp:]ADDR:PORT", Described("[::]:5349 once a certificate is set"),
         "Address for TURN over TLS; refuses plaintext"),
     list(LISTEN, "proxy-protocol", "CIDR", Nothing,
         "Sources that must send a PROXY v1 or v2 header on every TCP listener"),

@@ -169,12 +169,12 @@ fn listeners(
     plain: Option<Vec<(Listen, Origin)>>,
     has_tls: bool,
 ) -> (Vec<Listen>, Vec<Listen>) {
-    let default = |port, name| {
+    let default = |port, name, transports| {
         let address = (Ipv6Addr::UNSPECIFIED, port).into();
-        let listen = Listen { transports: Transports::Both, address, is_default: true };
+        let listen = Listen { transports, address, is_default: true };
         vec![(listen, Origin::Unset(name))]
     };
-    let given_tls = r.list("listen-tls", addresses::listen);
+    let given_tls = r.list("listen-tls", addresses::listen_tls);
     let tls_flags = ["tls-cert", "tls-key", "tls-self-signed"];
     if given_tls.as_ref().is_some_and(|list| !list.is_empty()) && !has_tls && r.are_good(&tls_flags) {
         r.blame(
@@ -183,10 +183,11 @@ fn listeners(
             "give --tls-cert and --tls-key, or --tls-self-signed",
         );
     }
-    let mut all = plain.unwrap_or_else(|| default(3478, "listen"));
+    let mut all = plain.unwrap_or_else(|| default(3478, "listen", Transports::Both));
     let plain_count = all.len();
     let by_default = given_tls.is_none() && has_tls;
-    let tls = given_tls.unwrap_or_else(|| if has_tls { default(5349, "listen-tls") } else { Vec::new() });
+    let tls = given_tls
+        .unwrap_or_else(|| if has_tls { default(5349, "listen-tls", Transports::Tcp) } else { Vec::new() });
     // A plain listener recognizes TLS as well, so it may take the default port of TLS.
     let taken =
         by_default && tls.iter().any(|(tls, _)| all.iter().any(|(plain, _)| addresses::collide(plain, tls)));

@@ -142,6 +142,7 @@ fn values_that_contradict_each_other_are_one_mistake_each() {
         (&[("listen", "127.0.0.1:1"), ("listen", "udp:127.0.0.1:1")], "collides"),
         (&[("listen-tls", "[::]:3478"), ("tls-self-signed", "true")], "collides"),
         (&[("listen-tls", "[::]:5349")], "there is no certificate"),
+        (&[("listen-tls", "udp:[::]:5349"), ("tls-self-signed", "true")], "DTLS is not available"),
         (&[("user", "a:b"), ("user", "a:c")], "two users \"a\""),
         (&[("credential-ttl", "0")], "zero is too short"),
         (&[("default-lifetime", "0")], "zero is too short"),
@@ -222,7 +223,7 @@ fn certificate_and_key_belong_together() {
     certificate::read_or_make_self_signed(directory.path(), &names, 1_790_000_000).unwrap();
     let pem = pem.to_str().unwrap();
     let config = loaded(&[("tls-cert", pem), ("tls-key", pem)]).config;
-    assert_eq!(config.listen_tls[0].to_string(), "[::]:5349");
+    assert_eq!(config.listen_tls[0].to_string(), "tcp:[::]:5349");
     assert!(config.listen_tls[0].is_default);
     assert_eq!(config.public_host(&[]).to_string(), "turn.example.org");
 

@@ -35,8 +35,7 @@ pub(super) fn bind_spec(config: &Config) -> BindSpec {
         .chain(tls)
         .map(|(listen, tls_only)| Listen {
             addr: listen.address,
-            // Datagrams inside TLS would be DTLS, which is not served yet.
-            udp: listen.transports.udp() && !tls_only,
+            udp: listen.transports.udp(),
             tcp: listen.transports.tcp(),
             tls_only,
             may_fall_back: listen.is_default,

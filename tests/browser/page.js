@@ -38,14 +38,23 @@ function media() {
 function start({ name, iceServers, iceTransportPolicy }) {
   pc = new RTCPeerConnection({ iceServers, iceTransportPolicy, bundlePolicy: 'max-bundle' });
   received = new Promise((resolve) => {
-    const use = (opened) => {
-      channel = opened;
-      channel.onmessage = ({ data }) => resolve(data);
-      const greet = () => channel.send(greeting(name));
-      if (channel.readyState === 'open') greet();
-      else channel.onopen = greet;
+    const greet = () => {
+      channel.send(greeting(name));
+      emit({ greeted: channel.readyState });
     };
-    pc.ondatachannel = (event) => use(event.channel);
+    const use = (opened, { first }) => {
+      channel = opened;
+      if (first) channel.onopen = greet;
+      // Chromium may lose what is sent from within `datachannel`, open as the channel then says it is.
+      channel.onmessage = ({ data }) => {
+        emit({ message: data });
+        if (!first) greet();
+        resolve(data);
+      };
+      channel.onclose = () => emit({ channel: 'closed' });
+      channel.onerror = ({ error }) => emit({ channelError: String(error) });
+    };
+    pc.ondatachannel = (event) => use(event.channel, { first: false });
     start.use = use;
   });
   pc.onicecandidate = ({ candidate }) => emit({ candidate: candidate?.toJSON() ?? null });
@@ -60,7 +69,7 @@ function start({ name, iceServers, iceTransportPolicy }) {
 }
 
 async function offer() {
-  start.use(pc.createDataChannel('chat'));
+  start.use(pc.createDataChannel('chat'), { first: true });
   await pc.setLocalDescription();
   return pc.localDescription.toJSON();
 }
@@ -98,6 +107,9 @@ async function stats() {
   };
   return {
     connectionState: pc.connectionState,
+    channel: channel?.readyState,
+    sctp: pc.sctp?.state,
+    channelMessages: report.filter((entry) => entry.type === 'data-channel').map(({ state, messagesSent, messagesReceived }) => ({ state, messagesSent, messagesReceived })),
     framesDecoded: inbound('video').framesDecoded ?? 0,
     audioPackets: inbound('audio').packetsReceived ?? 0,
     local: pair && candidate(pair.localCandidateId),

@@ -41,7 +41,8 @@ export async function scenario(t, { ends, transport, policy = 'all', stun = fals
     assert.deepEqual(messages, ['hello from b', 'hello from a']);
     for (const end of stats) {
       assert.equal(end.connectionState, 'connected');
-      assert.equal(end.pairState, 'succeeded');
+      // A busy Chromium shows a pair in use as `in-progress` while a check is under way.
+      assert.ok(['succeeded', 'in-progress'].includes(end.pairState), end.pairState);
     }
     t.diagnostic(stats.map((end) => `${show(end.local)} -> ${show(end.remote)}`).join(' | '));
     await check({ stats, browsers, lab });
