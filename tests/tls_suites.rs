@@ -1,4 +1,5 @@
 //! What TLS offers: `net` takes the suites of this provider and the versions of rustls as they are.
+#![cfg(feature = "daemon")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use rustls::{ALL_VERSIONS, ProtocolVersion};

@@ -112,11 +112,13 @@ impl Credentials {
             proves(&self.decoy);
             return None;
         };
-        if let Some(key) = self.users.get(name) {
-            let grant = Grant { username: name.to_owned(), expires_at: None };
-            return proves(key).then(|| (grant, key.clone()));
+        let user = self.users.get(name);
+        let key = user.unwrap_or(&self.decoy);
+        if proves(key) && user.is_some() {
+            return Some((Grant { username: name.to_owned(), expires_at: None }, key.clone()));
         }
-        let expires_at = expiry(name);
+        // A static user's wrong password is tried with every secret too, for its time and not for its result.
+        let expires_at = expiry(name).filter(|_| user.is_none());
         let mut found = None;
         for secret in &self.secrets {
             let password = rest_password(secret, name);
@@ -124,9 +126,6 @@ impl Credentials {
             if proves(&key) && expires_at.is_some() && found.is_none() {
                 found = Some((Grant { username: name.to_owned(), expires_at }, key));
             }
-        }
-        if self.secrets.is_empty() {
-            proves(&self.decoy);
         }
         found
     }
@@ -230,14 +229,27 @@ mod tests {
     #[test]
     fn the_check_runs_as_often_for_an_unknown_name_as_for_a_wrong_password() {
         let plain = Credentials::new("realm", [("user", "pass")], []);
-        for name in [b"user".as_slice(), b"nobody", b"\xff"] {
-            let mut checks = 0;
-            plain.find(name, |_| {
-                checks += 1;
-                false
+        let names = [b"user".as_slice(), b"nobody", b"1800000000:ann"];
+        for (credentials, expected) in [(plain, 1), (credentials(), 3)] {
+            let checks = names.map(|name| {
+                let mut checks = 0;
+                credentials.find(name, |_| {
+                    checks += 1;
+                    false
+                });
+                checks
             });
-            assert_eq!(checks, 1);
+            assert_eq!(checks, [expected; 3]);
         }
+    }
+
+    #[test]
+    fn a_secret_opens_no_static_user() {
+        let credentials = Credentials::new("realm", [("17:user", "pass")], [b"secret".as_slice()]);
+        let minted = mint(b"secret", "user", 17);
+        assert_eq!(minted.username, "17:user");
+        assert_eq!(find(&credentials, b"17:user", &minted.password), None);
+        assert!(find(&credentials, b"17:user", "pass").is_some());
     }
 
     #[test]
