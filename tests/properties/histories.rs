@@ -21,6 +21,23 @@ fn busy_history() -> impl Strategy<Value = Vec<[u8; 4]>> {
     })
 }
 
+/// Two clients, two peers and two channels under long waits, so that numbers and peers change hands.
+fn focused_history() -> impl Strategy<Value = Vec<[u8; 4]>> {
+    prop::collection::vec(any::<[u8; 4]>(), 20..160).prop_map(|steps| {
+        let focus = |[op, who, a, b]: [u8; 4]| match op % 10 {
+            0..=2 => [9, who % 2, a % 2, b % 2],
+            3 => [6, who % 2, a % 2, 0],
+            4 => [5, who % 2, 5, 0],
+            // 240, 299, 300, 301, 599 or 600 seconds, noticed at once or later.
+            5 | 6 => [20, 0, 4 + a % 6, b],
+            7 => [14, who % 2, a % 2, b],
+            _ => [16, who % 2, a % 2, b],
+        };
+        let start = [[0, 0, 0, 255], [0, 1, 0, 255], [5, 0, 5, 0], [5, 1, 5, 0]];
+        start.into_iter().chain(steps.into_iter().map(focus)).collect()
+    })
+}
+
 fn play(steps: &[[u8; 4]]) -> World {
     let mut world = World::new();
     world.play(steps.as_flattened());
@@ -47,6 +64,11 @@ proptest! {
 
     #[test]
     fn busy_servers_do_what_the_model_says_and_everything_returns(steps in busy_history()) {
+        play(&steps).assert_all_returns();
+    }
+
+    #[test]
+    fn channels_and_permissions_change_hands_as_the_model_says(steps in focused_history()) {
         play(&steps).assert_all_returns();
     }
 
