@@ -45,6 +45,7 @@ async fn log_of_a_session(flags: &[&str]) -> (String, Vec<String>) {
     relay.send_to(b"payload-of-the-call", to).await.expect("a send");
     let mut buffer = [0; 100];
     peer.recv_from(&mut buffer).await.expect("the payload arrives");
+    daemon.wait_for_log("channel bound");
     client.close().await.expect("the client closes");
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0), "{log}");

@@ -1,4 +1,4 @@
-//! TURN credentials: static users and expiring ones, each verified into a [`Grant`].
+//! TURN credentials: static users and expiring ones, each verified into a `Grant`.
 
 #![warn(missing_docs)]
 

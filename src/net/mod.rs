@@ -1,6 +1,6 @@
 //! Sockets, threads and streams.
 //!
-//! [`Bound::new`] binds every listener, [`Bound::start`] starts the shards and the lobby on them.
+//! `Bound::new` binds every listener, `Bound::start` starts the shards and the lobby on them.
 
 #![warn(missing_docs)]
 

@@ -131,22 +131,18 @@ impl<S: Shared, R: Rng> Core<S, R> {
     /// Says whether a credential makes allocations now, and at which bit rate.
     fn entitled(&self, now: Now, grant: &Grant) -> Result<u64, Refusal> {
         const CLOCK_SKEW: u64 = 300;
-        let lease = grant.session().map(|session| self.shared.session(&session));
-        if lease == Some(SessionLease::Kicked) {
-            return Err(Refusal::SessionKicked);
+        let longest = self.limits.max_credential_ttl.as_secs().saturating_add(CLOCK_SKEW);
+        if grant.expires_at.is_some_and(|at| at.saturating_sub(now.unix) > longest) {
+            return Err(Refusal::CredentialTooLong);
         }
-        if let Some(expires_at) = grant.expires_at {
-            let longest = self.limits.max_credential_ttl.as_secs().saturating_add(CLOCK_SKEW);
-            if expires_at <= now.unix {
-                return Err(Refusal::CredentialExpired);
-            }
-            if expires_at - now.unix > longest {
-                return Err(Refusal::CredentialTooLong);
-            }
-        }
-        match lease {
+        match grant.session().map(|session| self.shared.session(&session)) {
+            // The credential lives as long as its session.
             Some(SessionLease::Live { bitrate }) => Ok(bitrate),
-            _ => Ok(0),
+            Some(SessionLease::Kicked) => Err(Refusal::SessionKicked),
+            Some(SessionLease::Gone) | None if grant.expires_at.is_some_and(|at| at <= now.unix) => {
+                Err(Refusal::CredentialExpired)
+            }
+            Some(SessionLease::Gone) | None => Ok(0),
         }
     }
 

@@ -132,10 +132,14 @@ impl<S: Shared, R: Rng> Core<S, R> {
         if realm != self.settings.realm.as_bytes() {
             return Err(self.challenge_unproven(now, reply, Refusal::RealmMismatch, owner));
         }
+        let fresh = self.nonces.accepts(now, from.remote, nonce);
+        if !fresh && self.is_shut_out(now, &from, owner) {
+            return Err(self.drop_packet(DropReason::UnauthenticatedBudget));
+        }
         let Some((key, proof)) = self.prove(slot, username, &message) else {
             return Err(self.challenge_unproven(now, reply, Refusal::IntegrityMismatch, owner));
         };
-        if !self.nonces.accepts(now, from.remote, nonce) {
+        if !fresh {
             return Err(self.challenge_unproven(now, reply, Refusal::NonceStale, owner));
         }
         if let Some(unknown) = Unknown::of(&message) {

@@ -268,6 +268,14 @@ impl<S: Shared, R: Rng> Core<S, R> {
         }
     }
 
+    /// Whether no answer would leave for a source that fails to prove itself, so that its proof is not worth
+    /// the work.
+    pub(super) fn is_shut_out(&mut self, now: Now, from: &ClientPath, owner: bool) -> bool {
+        !owner
+            && !from.transport.is_stream()
+            && self.gate.is_spent(now.mono, from.remote.ip(), self.limits.unauthenticated_rate)
+    }
+
     /// Whether the gate lets an answer to an unproven source out.
     pub(super) fn admits_unproven(&mut self, now: Now, from: &ClientPath, owner: bool) -> bool {
         owner

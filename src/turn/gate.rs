@@ -53,6 +53,18 @@ impl Gate {
             && self.entries[narrow].bucket.take(now, rate, BURST, 1)
     }
 
+    /// Returns whether an address or its network has no answer left, without taking one.
+    pub(super) fn is_spent(&mut self, now: Mono, source: IpAddr, rate: u32) -> bool {
+        if rate == 0 {
+            return false;
+        }
+        let rate = u64::from(rate);
+        let (narrow, wide) = networks(source);
+        let (narrow, wide) = (self.place(now, narrow, BURST), self.place(now, wide, BURST * WIDE));
+        !self.entries[narrow].bucket.holds(now, rate, BURST, 1)
+            || !self.entries[wide].bucket.holds(now, rate * WIDE, BURST * WIDE, 1)
+    }
+
     fn place(&mut self, now: Mono, network: Network, burst: u64) -> usize {
         let tag = self.hasher.hash_one(network) | 1;
         // Each kind has a half of its own, so that an address never displaces its own network.

@@ -107,6 +107,9 @@ fn session_carries_its_allocation_past_the_expiry_and_a_kick_ends_it() {
     lab.allocate(&mut carol);
     lab.advance(secs(400));
     assert!(lab.refresh(&carol, 600).is_success());
+    let mut again = carol.clone();
+    again.path.remote.set_port(5002);
+    assert_eq!(allocate_code(&mut lab, again), 0);
     lab.shared.set_session(session.clone(), SessionLease::Kicked);
     assert_eq!(lab.refresh(&carol, 600).code(), 401);
     assert_eq!(allocate_code(&mut lab, Client::minted("1.2.3.4:5001", "s~s1~carol", 1000)), 401);

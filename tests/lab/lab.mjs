@@ -267,12 +267,13 @@ export function natRules({ kind, blockUdp = false, onlyPorts }) {
   const ports = Object.entries(onlyPorts ?? {}).map(([protocol, list]) => `${protocol} dport { ${list.join(', ')} } accept`);
   return `
     table inet nat {
+      counter unsolicited {}
       chain unsolicited {
         type filter hook prerouting priority mangle;
         # Before it is confirmed: a conntrack entry of such a packet would take the port that the client's own
         # packet to that peer needs, and a port-keeping NAT would turn into a symmetric one.
         iifname "eth0" ip6 daddr fe80::/10 accept
-        iifname "eth0" meta l4proto { tcp, udp } ct state new drop
+        iifname "eth0" meta l4proto { tcp, udp } ct state new counter name unsolicited drop
       }
       chain forward {
         type filter hook forward priority 0; policy drop;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Agent } from './agent.mjs';
 import { Lab } from './lab.mjs';
 import { Child, withLimit } from './proc.mjs';
@@ -47,6 +48,10 @@ for (const [kind, mappings] of Object.entries({ symmetric: 2, cone: 1 })) {
     const first = (await arrives(one, 'to one')).from;
     // Unsolicited, before the client speaks to them: it must not take their place in the table.
     two.send(Buffer.from('too early'), first);
+    const refused = async () => {
+      while (client.nat.counter('inet nat', 'unsolicited').packets === 0) await setImmediate();
+    };
+    await withLimit(refused(), LIMIT, 'the unsolicited packet at the NAT');
     inside.send(Buffer.from('to two'), { address: hosts[1].v4, port: 7000 });
     const second = (await arrives(two, 'to two')).from;
     assert.equal(new Set([first.port, second.port]).size, mappings);

@@ -10,7 +10,8 @@ use rustls::sign::CertifiedKey;
 use tokio::runtime::Handle;
 use turnpike::auth::Credentials;
 use turnpike::net::{
-    BindSpec, Bound, Carrier, ConnectionLimits, Listen, NetDrop, Running, Snapshot, StartSpec, TlsService,
+    BindSpec, Bound, Carrier, ConnectionLimits, Listen, NetDrop, Running, ShardBusy, Snapshot, StartSpec,
+    TlsService,
 };
 use turnpike::turn::{
     Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, Settings, ShardId, SharedTable,
@@ -70,7 +71,14 @@ impl Host {
     pub(crate) async fn snapshots(&self) -> Vec<Snapshot> {
         let mut all = Vec::new();
         for shard in self.running.shards() {
-            all.push(shard.snapshot().await.unwrap());
+            // A busy machine may keep a shard from answering within its limit.
+            let snapshot = loop {
+                match shard.snapshot().await {
+                    Ok(snapshot) => break snapshot,
+                    Err(ShardBusy(_)) => tokio::task::yield_now().await,
+                }
+            };
+            all.push(snapshot);
         }
         all
     }

@@ -7,15 +7,16 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A running daemon with a state directory of its own; stopped when dropped.
 pub struct Daemon {
     child: Child,
     state: tempfile::TempDir,
     listening: Vec<(String, SocketAddr)>,
-    log: Arc<Mutex<String>>,
+    log: Arc<(Mutex<String>, Condvar)>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -49,13 +50,14 @@ impl Daemon {
                 break;
             }
         }
-        let log = Arc::new(Mutex::new(text));
+        let log = Arc::new((Mutex::new(text), Condvar::new()));
         let reader = std::thread::spawn({
             let log = Arc::clone(&log);
             move || {
                 let mut line = String::new();
                 while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
-                    log.lock().unwrap().push_str(&line);
+                    log.0.lock().unwrap().push_str(&line);
+                    log.1.notify_all();
                     line.clear();
                 }
             }
@@ -78,6 +80,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Waits until the log holds a text.
+    pub fn wait_for_log(&self, text: &str) {
+        let log = self.log.0.lock().unwrap();
+        let held = self.log.1.wait_timeout_while(log, Duration::from_secs(20), |log| !log.contains(text));
+        let (log, waited) = held.unwrap();
+        assert!(!waited.timed_out(), "no {text} in\n{log}");
+    }
+
     /// Asks it to stop as systemd does; returns its exit code and the whole log.
     pub fn stop(mut self) -> (Option<i32>, String) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
@@ -86,7 +96,7 @@ impl Daemon {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
-        let log = self.log.lock().unwrap().clone();
+        let log = self.log.0.lock().unwrap().clone();
         (code, log)
     }
 }
