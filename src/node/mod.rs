@@ -5,6 +5,7 @@ mod setup;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -23,6 +24,9 @@ use crate::turn::{Family, RelayIp, Settings, ShardId};
 
 /// Threads of the lobby. It does handshakes and rare things; the cores are the shards'.
 const LOBBY_THREADS: usize = 2;
+
+/// Pause after the host's addresses could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a daemon that listens looks like from outside.
 #[derive(Clone, Debug)]
@@ -122,10 +126,15 @@ async fn serve(
     endpoints: &[SocketAddr],
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
-    let watching = tokio::spawn(interfaces::watch_addresses(move || {
-        // One that waits already stands for this one too.
-        let _ = changed.try_send(());
-    }));
+    let again = changed.clone();
+    let watching = tokio::spawn(async move {
+        let watched = interfaces::watch_addresses(|| {
+            // One that waits already stands for this one too.
+            let _ = changed.try_send(());
+        })
+        .await;
+        tracing::error!(?watched, "changes of this host's addresses are not seen any more");
+    });
     let outcome = loop {
         tokio::select! {
             name = signals.next() => {
@@ -136,12 +145,23 @@ async fn serve(
                 break Err(RunError::Shard(format!("{ended:?}")));
             }
             Some(()) = changes.recv() => {
-                let read = host_addresses()?;
-                if read != host {
-                    host = read;
-                    tracing::info!("the addresses of this host changed");
-                    let policy = setup::policy(config, relays, &host, endpoints);
-                    tell_all(running.shards(), || Command::Policy(Arc::clone(&policy))).await;
+                match host_addresses() {
+                    Ok(read) if read == host => {}
+                    Ok(read) => {
+                        host = read;
+                        tracing::info!("the addresses of this host changed");
+                        let policy = setup::policy(config, relays, &host, endpoints);
+                        tell_all(running.shards(), || Command::Policy(Arc::clone(&policy))).await;
+                    }
+                    Err(error) => {
+                        // No descriptor is free, perhaps: that passes, and calls go on meanwhile.
+                        tracing::warn!("{error}");
+                        let again = again.clone();
+                        tokio::spawn(async move {
+                            tokio::time::sleep(READ_AGAIN).await;
+                            let _ = again.try_send(());
+                        });
+                    }
                 }
             }
         }

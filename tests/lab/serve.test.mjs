@@ -35,6 +35,25 @@ test('a server started with no flags prints iceServers that work', { timeout: 2 
   }
 });
 
+test('a change of addresses without a free descriptor ends no call', { timeout: LIMIT, skip: COTURN }, async (t) => {
+  const lab = new Lab({ v4: '9.9.0', v6: '2600:9:0:1' });
+  t.after(() => lab.close());
+  const host = lab.server();
+  const client = lab.publicHost('client', 30);
+  const home = lab.tempDir('home');
+  const serve = `ulimit -n 64; exec '${turnpikeBinary()}' serve --workers 1`;
+  const daemon = host.spawn('sh', ['-c', serve], { name: 'turnpike', env: { ...cleanEnv(), XDG_STATE_HOME: home, STATE_DIRECTORY: home } });
+  await daemon.until((lines) => lines.some((line) => / ready$/.test(line)), LIMIT, 'not ready');
+  const idle = `for i in $(seq 80); do exec {fd}<>/dev/tcp/${host.v4}/3478; done; echo open; sleep 30`;
+  const crowd = client.spawn('bash', ['-c', idle], { name: 'crowd' });
+  await crowd.until((lines) => lines.includes('open'), LIMIT, 'the crowd did not connect');
+  await daemon.until((lines) => lines.some((line) => line.includes('no connection can be accepted')), LIMIT, 'there are descriptors left');
+  host.ip('addr add 9.9.0.200/24 dev eth0');
+  await daemon.until((lines) => lines.some((line) => line.includes('addresses of this host cannot be read')), LIMIT, 'no trouble');
+  await crowd.stop();
+  await daemon.until((lines) => lines.some((line) => line.includes('addresses of this host changed')), LIMIT, 'not read again');
+});
+
 // The JSON object at the end of the banner.
 function printedIceServers(lines) {
   const text = lines.join('\n');
