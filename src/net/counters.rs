@@ -57,7 +57,7 @@ reasons! {
         Tls = "tls",
         /// A message larger than what is kept for a client without an allocation.
         TooLarge = "too_large",
-        /// As many connections as may be are at their beginning.
+        /// As many connections as may be are at their beginning, in all or from one source.
         TooManyHandshakes = "too_many_handshakes",
         /// As many connections as the process may hold are open.
         TotalConnections = "total_connections",

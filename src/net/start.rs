@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::auth::Credentials;
@@ -67,6 +67,8 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Connections that may be at their beginning, up to the end of a TLS handshake.
     pub handshakes: usize,
+    /// How many of those may come from one IPv4 address or IPv6 /64; 0: unlimited.
+    pub handshakes_per_ip: usize,
     /// How long the beginning may take.
     pub handshake_timeout: Duration,
     /// How long a stream without an allocation may go without a whole message.
@@ -81,6 +83,7 @@ impl ConnectionLimits {
             per_ip: 1000,
             total: usize::try_from(nofile / 2).unwrap_or(usize::MAX).max(64),
             handshakes: 1024,
+            handshakes_per_ip: 128,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
         }
@@ -142,7 +145,7 @@ impl Bound {
         let lobby = Arc::new(Lobby {
             shards: shards.clone(),
             admission: Admission::new(spec.connections.per_ip, spec.connections.total),
-            handshakes: Semaphore::new(spec.connections.handshakes),
+            handshakes: Admission::new(spec.connections.handshakes_per_ip, spec.connections.handshakes),
             handshake_timeout: spec.connections.handshake_timeout,
             tls: spec.tls,
             proxies: spec.proxies,

@@ -1,6 +1,7 @@
 //! How connections begin: caps, PROXY headers, TLS, and what is not ours.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use turnpike::net::{Close, ConnectionLimits};
 
 use crate::client::{Client, Link, connect};
@@ -70,6 +71,25 @@ async fn a_source_holds_so_many_connections_and_no_more() {
     closed(&host, Close::AddressConnections, 1).await;
     drop(first);
     host.until(|all| all.iter().map(|shard| shard.streams).sum::<usize>() == 1).await;
+    Client::new(Link::tcp(host.tcp).await).binding().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_silent_source_leaves_room_for_the_beginnings_of_others() {
+    let connections =
+        ConnectionLimits { handshakes: 4, handshakes_per_ip: 3, ..ConnectionLimits::for_nofile(1024) };
+    let host = Host::start(Wish { connections, ..Wish::default() });
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(connect(host.tcp).await);
+    }
+    closed(&host, Close::TooManyHandshakes, 1).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(host.tcp).await.unwrap();
+    Client::new(Link::Stream(Box::new(stream), Vec::new())).binding().await;
+    drop(silent);
+    closed(&host, Close::Client, 3).await;
     Client::new(Link::tcp(host.tcp).await).binding().await;
 }
 

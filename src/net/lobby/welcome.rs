@@ -7,7 +7,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::net::admission::{Admission, Place};
@@ -42,7 +41,7 @@ pub struct HttpPlaces(#[expect(dead_code, reason = "held until it is dropped")] 
 pub(crate) struct Lobby {
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Arc<Admission>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) tls: Option<Arc<TlsService>>,
     pub(crate) proxies: Vec<IpNet>,
@@ -60,7 +59,7 @@ impl Lobby {
         place: Place,
     ) {
         let remote = name::canonical(remote);
-        let Ok(_permit) = self.handshakes.try_acquire() else {
+        let Some(_place) = self.handshakes.enter() else {
             return self.stats.count_close(Close::TooManyHandshakes);
         };
         let begun =
@@ -83,6 +82,8 @@ impl Lobby {
             remote = named.unwrap_or(remote);
         }
         let source = self.admission.enter_from(remote.ip()).ok_or(Close::AddressConnections)?;
+        // Whoever says nothing keeps its place until the time is up: one source must not keep them all.
+        let _beginning = self.handshakes.enter_from(remote.ip()).ok_or(Close::TooManyHandshakes)?;
         let places = Places { _total: total, _source: source };
         let mut first = [0];
         if stream.peek(&mut first).await.map_err(|_| Close::Io)? == 0 {
