@@ -41,6 +41,12 @@ const BAD_RUN: u8 = 8;
 /// Largest message that is waited for on a stream without an allocation: nobody keeps 64 KiB for a stranger.
 const LARGEST_UNPROVEN: usize = 4096;
 
+/// Bytes read at once from a stream without an allocation.
+const READ_UNPROVEN: usize = 4096;
+
+/// Bytes of answers that a stream without an allocation may leave unread and still ask for more.
+const UNREAD_UNPROVEN: usize = 16 << 10;
+
 /// Holds the beginning of a message, what a stream is read at once, and what TLS has decrypted beside.
 const SCRATCH: usize = 192 << 10;
 
@@ -168,7 +174,11 @@ impl<S: Shared> Shard<S> {
         let Some(stream) = out.streams.get_mut(id).filter(|stream| stream.phase == Phase::Open) else {
             return;
         };
-        let (filled, mut end) = stream.read(scratch);
+        let is_proven = server.has_allocation(&stream.path);
+        if !is_proven && stream.queue.waiting() > UNREAD_UNPROVEN {
+            return out.streams.end(id, Close::SlowClient);
+        }
+        let (filled, mut end) = stream.read(scratch, if is_proven { SCRATCH } else { READ_UNPROVEN });
         let (path, wants_write) = (stream.path, stream.transport.wants_write());
         let bytes = &scratch[..filled];
         let mut outbox = out.outbox(&mut []);

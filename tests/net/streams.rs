@@ -165,6 +165,22 @@ async fn a_client_that_asks_and_never_reads_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn few_answers_are_kept_for_a_stranger_that_does_not_read() {
+    let host = Host::start(Wish::default());
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        let mut stranger = Client::new(slow(host.tcp).await);
+        // Half of what an owner may leave unread, beside what the kernel takes.
+        let requests = stranger.message(Class::Request, Method::BINDING, &[], false).repeat(6000);
+        let Link::Stream(stream, _) = &mut stranger.link else { unreachable!() };
+        // It is closed before it has asked so much.
+        let _ = stream.write_all(&requests).await;
+        strangers.push(stranger);
+    }
+    host.until(|all| all.iter().map(|shard| shard.net.closed(Close::SlowClient)).sum::<u64>() == 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_stream_is_closed_unless_it_has_an_allocation() {
     // T-8489-6.2.2-01
     let host = Host::start(Wish { connections: hasty(), ..Wish::default() });

@@ -71,11 +71,11 @@ impl Stream {
         }
     }
 
-    /// Puts the beginning that is kept and what can be read now into `scratch`.
-    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> (usize, Option<Close>) {
+    /// Puts the beginning that is kept and what can be read now, about `most` bytes, into `scratch`.
+    pub(crate) fn read(&mut self, scratch: &mut [u8], most: usize) -> (usize, Option<Close>) {
         let kept = self.partial.len();
         scratch[..kept].copy_from_slice(&self.partial);
-        let (count, end) = self.transport.read(&mut scratch[kept..]);
+        let (count, end) = self.transport.read(&mut scratch[kept..], most);
         (kept + count, end)
     }
 

@@ -78,6 +78,11 @@ impl WriteQueue {
         self.live == 0
     }
 
+    /// Returns how many bytes wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.live
+    }
+
     /// Fills `slices` with what is to be written next, about `most` bytes, and returns how many it used.
     pub(crate) fn slices<'q>(&'q self, most: usize, slices: &mut [IoSlice<'q>]) -> usize {
         let (mut used, mut at, mut found) = (0, self.start, 0);

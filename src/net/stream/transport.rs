@@ -33,9 +33,12 @@ impl Transport {
         self.session.is_some()
     }
 
-    /// Reads once, or as often as TLS needs to fill `into` but for its slack; returns the bytes and why there
-    /// will be no more.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> (usize, Option<Close>) {
+    /// Reads once, or as often as TLS needs to fill `into` but for its slack, and stops after about `most` bytes;
+    /// returns the bytes and why there will be no more.
+    pub(crate) fn read(&mut self, into: &mut [u8], most: usize) -> (usize, Option<Close>) {
+        let slack = if self.is_tls() { SLACK } else { 0 };
+        let len = into.len().min(most.saturating_add(slack));
+        let into = &mut into[..len];
         match &mut self.session {
             None => match self.socket.read(into) {
                 Ok(0) => (0, Some(Close::Client)),
