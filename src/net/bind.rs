@@ -171,21 +171,28 @@ impl Bound {
     /// Binds one socket a shard, and under a wildcard one more for each own address, which spares its packets
     /// the control message that tells the address.
     fn add_udp(&mut self, addr: SocketAddr, dual: bool) -> io::Result<SocketAddr> {
-        // Alone first: sharing the port with another daemon would take half of its traffic.
+        // Alone first: sharing the port with another daemon would take half of its traffic. This socket is never
+        // given up, so that two daemons that start at once do not both find the port free.
         let alone = socket::listener(addr, ListenerOptions { shared: false, dual })?;
         let addr = SocketAddr::new(addr.ip(), socket::local_addr(alone.as_fd())?.port());
-        drop(alone);
+        socket::share(&alone)?;
+        let mut alone = Some(alone);
         let own = if addr.ip().is_unspecified() { own_addresses(addr, dual)? } else { Vec::new() };
         for shard in &mut self.shards {
-            for addr in own.iter().copied().chain([addr]) {
-                match socket::listener(addr, ListenerOptions { shared: true, dual }) {
-                    Ok(socket) => shard.push(Listener { socket, local: addr }),
-                    Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && own.contains(&addr) => {
-                        tracing::debug!(%addr, "left to the wildcard socket");
+            for &local in &own {
+                match socket::listener(local, ListenerOptions { shared: true, dual }) {
+                    Ok(socket) => shard.push(Listener { socket, local }),
+                    Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                        tracing::debug!(addr = %local, "left to the wildcard socket");
                     }
                     Err(error) => return Err(error),
                 }
             }
+            let socket = match alone.take() {
+                Some(socket) => socket,
+                None => socket::listener(addr, ListenerOptions { shared: true, dual })?,
+            };
+            shard.push(Listener { socket, local: addr });
         }
         Ok(addr)
     }
@@ -251,6 +258,40 @@ mod tests {
             assert_eq!(error.addr, addr);
             assert!(error.to_string().contains("another program has the port"), "{error}");
         }
+    }
+
+    #[test]
+    fn of_daemons_that_start_at_once_one_has_the_port() {
+        for _ in 0..100 {
+            let port = bind(vec![listen("127.0.0.1:0")]).unwrap().listeners()[0].addr.port();
+            let spec = Listen { tcp: false, ..listen(&format!("127.0.0.1:{port}")) };
+            let start = std::sync::Barrier::new(2);
+            let bound = std::thread::scope(|scope| {
+                let both = [(); 2].map(|()| {
+                    scope.spawn(|| {
+                        start.wait();
+                        bind(vec![spec])
+                    })
+                });
+                both.map(|one| one.join().unwrap())
+            });
+            assert!(bound.iter().filter(|bound| bound.is_ok()).count() < 2);
+        }
+    }
+
+    #[test]
+    fn clients_are_spread_over_the_sockets_of_all_shards() {
+        let bound = bind(vec![Listen { tcp: false, ..listen("127.0.0.1:0") }]).unwrap();
+        let addr = bound.listeners()[0].addr;
+        for _ in 0..64 {
+            std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", addr).unwrap();
+        }
+        let mut received = Vec::new();
+        for shard in &bound.shards {
+            let socket = std::net::UdpSocket::from(shard[0].socket.try_clone().unwrap());
+            received.push(std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count());
+        }
+        assert!(received.iter().sum::<usize>() == 64 && !received.contains(&0), "{received:?}");
     }
 
     #[test]

@@ -29,10 +29,10 @@ pub(crate) fn listener(addr: SocketAddr, options: ListenerOptions) -> io::Result
     }
     if options.shared {
         socket.set_reuse_port(true)?;
-        // As much as the kernel grants: it is charged only when it is filled.
-        let _ = socket.set_recv_buffer_size(LISTENER_BUFFER);
-        let _ = socket.set_send_buffer_size(LISTENER_BUFFER);
     }
+    // As much as the kernel grants: it is charged only when it is filled.
+    let _ = socket.set_recv_buffer_size(LISTENER_BUFFER);
+    let _ = socket.set_send_buffer_size(LISTENER_BUFFER);
     let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT);
     if addr.ip().is_unspecified() {
         match addr.ip() {
@@ -44,6 +44,11 @@ pub(crate) fn listener(addr: SocketAddr, options: ListenerOptions) -> io::Result
     }
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+/// Lets other sockets of the group bind the address of one that was bound alone.
+pub(crate) fn share(socket: &OwnedFd) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_reuse_port(true)
 }
 
 /// Binds a relay's socket: one address, shared with nobody, Don't Fragment off.
