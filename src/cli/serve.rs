@@ -30,9 +30,12 @@ pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let made = config::prepare(&mut config, now_unix).map_err(log_failure)?;
-    for what in made {
+    let prepared = config::prepare(&mut config, now_unix).map_err(log_failure)?;
+    for what in prepared.made {
         tracing::info!("{what}");
+    }
+    for warning in prepared.warnings {
+        tracing::warn!("{warning}");
     }
     node::run(&config, |ready| {
         let listening = ready.listeners.iter().map(|bound| Listening {

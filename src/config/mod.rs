@@ -54,11 +54,8 @@ pub fn collect(arguments: (Layer, Vec<Mistake>), variables: &[(OsString, OsStrin
                 mistakes.extend(found);
                 let holds_secrets =
                     flags::FLAGS.iter().any(|flag| flag.secret && file.0.contains_key(flag.name));
-                if holds_secrets && state::is_open_to_others(&path) {
-                    let path = path.display();
-                    warnings.push(format!(
-                        "{path} holds a secret and is open to other users; run chmod o-rwx {path}"
-                    ));
+                if holds_secrets {
+                    warnings.extend(state::warning_if_open(&path));
                 }
                 raw.0.push(file);
             }
@@ -87,26 +84,35 @@ pub fn resolve_minting(typed: Typed, facts: &Facts) -> Result<credentials::Minti
     if reader.mistakes.is_empty() { Ok(minting) } else { Err(Mistakes(reader.mistakes)) }
 }
 
-/// Reads or makes what the state directory keeps; returns what was made, for the log.
-pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Vec<String>, StateError> {
-    let mut made = Vec::new();
+/// What `prepare` did and saw, for the log.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    pub made: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads or makes what the state directory keeps.
+pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Prepared, StateError> {
+    let mut prepared = Prepared::default();
     if config.auth_secrets.is_empty() {
         let directory = state_directory(config);
         let (secret, is_new) = secrets::read_or_make_auth_secret(directory)?;
+        let path = secrets::auth_secret_path(directory);
         if is_new {
-            made.push(format!("made a shared secret: {}", secrets::auth_secret_path(directory).display()));
+            prepared.made.push(format!("made a shared secret: {}", path.display()));
         }
+        prepared.warnings.extend(state::warning_if_open(&path));
         config.auth_secrets = vec![secret];
     }
     if let Tls::SelfSigned { names } = &config.tls {
         let directory = state_directory(config);
         let (certificate, is_new) = certificate::read_or_make_self_signed(directory, names, now_unix)?;
         if is_new {
-            made.push(format!("made a self-signed certificate for {}", names.join(", ")));
+            prepared.made.push(format!("made a self-signed certificate for {}", names.join(", ")));
         }
         config.certificate = Some(certificate);
     }
-    Ok(made)
+    Ok(prepared)
 }
 
 fn state_directory(config: &Config) -> &Path {

@@ -107,11 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn warn_if_open(&mut self, path: &Path) {
-        if state::is_open_to_others(path) {
-            let path = path.display();
-            self.warnings
-                .push(format!("{path} holds a secret and is open to other users; run chmod o-rwx {path}"));
-        }
+        self.warnings.extend(state::warning_if_open(path));
     }
 
     fn parse<T>(

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -255,11 +256,22 @@ fn prepare_makes_secret_and_certificate_once() {
     let path = directory.path().join("state");
     let flags = [("tls-self-signed", "true"), ("state-dir", path.to_str().unwrap())];
     let mut first = loaded(&flags).config;
-    assert_eq!(prepare(&mut first, 1_790_000_000).unwrap().len(), 2);
+    assert_eq!(prepare(&mut first, 1_790_000_000).unwrap().made.len(), 2);
     let mut second = loaded(&flags).config;
-    assert_eq!(prepare(&mut second, 1_790_000_000).unwrap(), [""; 0]);
+    assert_eq!(prepare(&mut second, 1_790_000_000).unwrap().made, [""; 0]);
     assert_eq!(first.auth_secrets[0].expose(), second.auth_secrets[0].expose());
     assert!(second.certificate.is_some());
+}
+
+#[test]
+fn a_kept_secret_that_others_may_read_is_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = [("state-dir", directory.path().to_str().unwrap())];
+    let warnings = || prepare(&mut loaded(&flags).config, 1_790_000_000).unwrap().warnings;
+    assert_eq!(warnings(), [""; 0]);
+    let path = directory.path().join("auth-secret");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(warnings()[0].contains("open to other users"), "{:?}", warnings());
 }
 
 #[test]

@@ -54,9 +54,11 @@ pub fn write_private(path: &Path, content: &[u8], existing: Existing) -> Result<
     written.map_err(|error| StateError::new(path, format!("cannot be written: {error}")))
 }
 
-/// Tells whether users other than owner and group may read a file.
-pub fn is_open_to_others(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
+/// Returns what to say of a file with a secret that users other than owner and group may read or change.
+pub fn warning_if_open(path: &Path) -> Option<String> {
+    let is_open = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0);
+    let path = path.display();
+    is_open.then(|| format!("{path} holds a secret and is open to other users; run chmod o-rwx {path}"))
 }
 
 /// Returns random bytes of the operating system's generator in base64url.
