@@ -1,10 +1,11 @@
 //! What addresses this host has, and word of their change.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
@@ -12,6 +13,8 @@ use crate::net::engine::netlink::AddressFeed;
 use crate::turn::Family;
 
 const IF_INET6: &str = "/proc/net/if_inet6";
+const FIB_TRIE: &str = "/proc/net/fib_trie";
+const IPV6_ROUTE: &str = "/proc/net/ipv6_route";
 const TEMPORARY: u32 = 0x01;
 const TENTATIVE: u32 = 0x40;
 const DUPLICATE: u32 = 0x08;
@@ -26,6 +29,9 @@ pub struct HostAddresses {
     pub local: Vec<IpAddr>,
     /// Directed broadcast addresses of the local subnets.
     pub broadcast: Vec<Ipv4Addr>,
+    /// Ranges beside those addresses whose packets end here too: routes of the type local, which load balancers
+    /// use, and the anycast addresses of a router.
+    pub routed: Vec<IpNet>,
 }
 
 /// Reads the addresses of this host.
@@ -42,6 +48,19 @@ pub fn host_addresses() -> io::Result<HostAddresses> {
     found.local.dedup();
     found.broadcast.sort_unstable();
     found.broadcast.dedup();
+    let mut routed = Vec::new();
+    if let Ok(table) = File::open(FIB_TRIE) {
+        routed.extend(local_v4_routes(BufReader::new(table).lines().map_while(Result::ok)));
+    }
+    if let Ok(table) = File::open(IPV6_ROUTE) {
+        routed.extend(local_v6_routes(BufReader::new(table).lines().map_while(Result::ok)));
+    }
+    let is_known =
+        |net: &IpNet| net.prefix_len() == net.max_prefix_len() && found.local.contains(&net.addr());
+    routed.retain(|net| !net.addr().is_loopback() && !is_known(net));
+    routed.sort_unstable();
+    routed.dedup();
+    found.routed = routed;
     Ok(found)
 }
 
@@ -84,6 +103,39 @@ pub async fn watch_addresses(mut changed: impl FnMut()) -> io::Result<()> {
 fn ip_of(addr: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = addr.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| addr.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+}
+
+/// Finds the routes of the type local in the kernel's view of its IPv4 tables.
+fn local_v4_routes(lines: impl Iterator<Item = String>) -> Vec<IpNet> {
+    let mut found = Vec::new();
+    let mut leaf = None;
+    for line in lines {
+        let line = line.trim_start();
+        if let Some(ip) = line.strip_prefix("|-- ") {
+            leaf = ip.parse::<Ipv4Addr>().ok();
+        } else if let (Some(ip), Some(len)) =
+            (leaf, line.strip_suffix(" LOCAL").and_then(|line| line.strip_prefix('/')))
+        {
+            let len = len.split(' ').next().and_then(|len| len.parse().ok());
+            found.extend(len.and_then(|len| Ipv4Net::new(ip, len).ok()).map(IpNet::from));
+        }
+    }
+    found
+}
+
+/// Finds the routes of IPv6 that end on this host.
+fn local_v6_routes(lines: impl Iterator<Item = String>) -> Vec<IpNet> {
+    const ANYCAST: u32 = 0x0010_0000;
+    const LOCAL: u32 = 0x8000_0000;
+    let route = |line: String| {
+        let mut words = line.split_whitespace();
+        let ip = Ipv6Addr::from(u128::from_str_radix(words.next()?, 16).ok()?);
+        let len = u8::from_str_radix(words.next()?, 16).ok()?;
+        let flags = u32::from_str_radix(words.nth(6)?, 16).ok()?;
+        let net = Ipv6Net::new(ip, len).ok()?;
+        (flags & (ANYCAST | LOCAL) != 0).then(|| IpNet::from(net))
+    };
+    lines.filter_map(route).collect()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +193,36 @@ fe800000000000000000000000000001 02 40 20 80     eth0
         assert_eq!(lasting(ip("2001:db8:0:1:dead:beef:dead:beef"), &all), ip("2001:db8:0:1::abc"));
         assert_eq!(lasting(ip("2001:db8:0:2::abc"), &all), ip("2001:db8:0:2::abc"));
         assert_eq!(lasting(ip("2001:db8:9::1"), &all), ip("2001:db8:9::1"));
+    }
+
+    #[test]
+    fn routes_that_end_here_are_found_and_others_are_not() {
+        let trie = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 11.0.0.0/24 2 0 2
+        |-- 11.0.0.0
+           /24 link UNICAST
+        |-- 11.0.0.255
+           /32 link BROADCAST
+Local:
+     |-- 11.77.0.0
+        /16 host LOCAL
+     |-- 35.1.2.3
+        /32 link UNICAST
+        /32 host LOCAL
+";
+        let routes = "\
+26000011000000000000000000000000 40 00 00 00 00000100 00000001 00000000 00000001     atv0
+26000011000000000000000000000000 80 00 00 00 00000000 00000003 00000000 00300001     atv0
+26000077000000000000000000000000 40 00 00 00 00000400 00000001 00000000 80000001       lo
+";
+        let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+        let lines = |text: &'static str| text.lines().map(str::to_owned);
+        assert_eq!(local_v4_routes(lines(trie)), nets(&["11.77.0.0/16", "35.1.2.3/32"]));
+        assert_eq!(local_v6_routes(lines(routes)), nets(&["2600:11::/128", "2600:77::/64"]));
     }
 
     #[test]

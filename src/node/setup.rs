@@ -93,6 +93,7 @@ pub(super) fn policy(
         relays: relays.to_vec(),
         local: host.local.clone(),
         broadcast: host.broadcast.clone(),
+        routed: host.routed.clone(),
         endpoints: endpoints.to_vec(),
     };
     Arc::new(Policy::new(&config.allow_peers, &config.deny_peers, own))

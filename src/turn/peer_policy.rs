@@ -42,6 +42,8 @@ pub struct OwnAddresses {
     pub relays: Vec<RelayIp>,
     /// All addresses of all interfaces.
     pub local: Vec<IpAddr>,
+    /// Ranges beside those whose packets end on this host.
+    pub routed: Vec<IpNet>,
     /// Directed broadcast addresses of the local subnets.
     pub broadcast: Vec<Ipv4Addr>,
     /// Listeners of any kind of this daemon, and what else it speaks to (backplane); an unspecified address
@@ -165,7 +167,10 @@ impl Policy {
 
     fn is_local(&self, ip: IpAddr) -> bool {
         // The unspecified address is this host too, to the kernel.
-        ip.is_loopback() || ip.is_unspecified() || self.own.local.contains(&ip)
+        ip.is_loopback()
+            || ip.is_unspecified()
+            || self.own.local.contains(&ip)
+            || self.own.routed.iter().any(|net| net.contains(&ip))
     }
 
     /// Returns whether a transport address is an endpoint that no relay may reach.
@@ -236,6 +241,7 @@ mod tests {
             }],
             local: ["10.1.1.5", "8.8.4.4", "127.0.0.1", "::1"].map(|ip| ip.parse().unwrap()).to_vec(),
             broadcast: vec!["11.1.1.255".parse().unwrap()],
+            routed: nets(&["11.77.0.0/16", "2600:77::/64"]),
             endpoints: vec!["[::]:3478".parse().unwrap(), "10.1.1.5:8080".parse().unwrap()],
         };
         Policy::new(&nets(allow), &nets(deny), own)
@@ -360,6 +366,16 @@ mod tests {
     fn other_own_addresses_need_to_be_named() {
         assert_eq!(ip(&policy(&[], &[]), "8.8.4.4"), Err(PeerRefusal::Forbidden));
         assert_eq!(ip(&policy(&["8.8.0.0/16"], &[]), "8.8.4.4"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_routed_to_this_host_is_an_own_address() {
+        for own in ["11.77.0.5", "2600:77::5"] {
+            assert_eq!(ip(&policy(&[], &[]), own), Err(PeerRefusal::Forbidden));
+        }
+        let named = policy(&["11.77.0.0/16"], &[]);
+        assert_eq!(addr(&named, "11.77.0.5:3478", false), Err(PeerRefusal::OwnEndpoint));
+        assert_eq!(addr(&named, "11.77.0.5:5000", false), Ok(()));
     }
 
     #[test]

@@ -107,6 +107,7 @@ fn spec(wish: &Wish, listener: SocketAddr, key: Arc<CertifiedKey>) -> StartSpec<
         relays: relays.to_vec(),
         local: relays.map(|ip| ip.local).to_vec(),
         broadcast: Vec::new(),
+        routed: Vec::new(),
         endpoints: vec![listener],
     };
     let allow = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());

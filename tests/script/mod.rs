@@ -106,6 +106,7 @@ impl Setup {
             relays: self.relay_ips(),
             local: [RELAY_V4, RELAY_V6, "127.0.0.1", "::1", "8.8.4.4"].map(|ip| ip.parse().unwrap()).to_vec(),
             broadcast: vec!["9.0.0.255".parse().unwrap()],
+            routed: Vec::new(),
             endpoints: ["[::]:3478", "[::]:5349", "127.0.0.1:8080", "5.5.5.5:6379"]
                 .map(|addr| addr.parse().unwrap())
                 .to_vec(),

@@ -1,4 +1,4 @@
-//! Word from the kernel that this host's addresses change.
+//! Word from the kernel that this host's addresses change, or the routes that end on it.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,7 +8,7 @@ use nix::sys::socket::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Messages of the kernel about addresses. What they say does not matter, lost ones included: all is read again.
+/// Messages of the kernel about addresses and routes. What they say does not matter, lost ones included: all is read again.
 pub(crate) struct AddressFeed(AsyncFd<OwnedFd>);
 
 impl AddressFeed {
@@ -16,7 +16,8 @@ impl AddressFeed {
     pub(crate) fn open() -> io::Result<AddressFeed> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-        let groups = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
+        let addresses = libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        let groups = (addresses | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE) as u32;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         // SAFETY: an owned descriptor stays open, and the same, as long as it is registered.
         Ok(AddressFeed(unsafe { AsyncFd::register(fd) }?))
