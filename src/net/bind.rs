@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::engine::socket::{self, ListenerOptions};
-use crate::net::interfaces;
+use crate::net::interfaces::{self, HostAddresses};
 use crate::net::outbound::Listener;
 
 const BACKLOG: i32 = 1024;
@@ -177,7 +177,7 @@ impl Bound {
         let addr = SocketAddr::new(addr.ip(), socket::local_addr(alone.as_fd())?.port());
         socket::share(&alone)?;
         let mut alone = Some(alone);
-        let own = if addr.ip().is_unspecified() { own_addresses(addr, dual)? } else { Vec::new() };
+        let own = if addr.ip().is_unspecified() { own_addresses(addr, dual) } else { Vec::new() };
         for shard in &mut self.shards {
             for &local in &own {
                 match socket::listener(local, ListenerOptions { shared: true, dual }) {
@@ -198,13 +198,18 @@ impl Bound {
     }
 }
 
-fn own_addresses(wildcard: SocketAddr, dual: bool) -> io::Result<Vec<SocketAddr>> {
+/// Returns the addresses that get sockets of their own. Without them the wildcard socket serves all, at some cost.
+fn own_addresses(wildcard: SocketAddr, dual: bool) -> Vec<SocketAddr> {
     let is_covered = |ip: &IpAddr| match ip {
         IpAddr::V4(_) => wildcard.is_ipv4() || dual,
         IpAddr::V6(v6) => wildcard.is_ipv6() && !v6.is_unicast_link_local(),
     };
-    let all = interfaces::host_addresses()?.local.into_iter().filter(is_covered);
-    Ok(all.map(|ip| SocketAddr::new(ip, wildcard.port())).take(MOST_ADDRESSES).collect())
+    let all = interfaces::host_addresses().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the addresses of this host cannot be read");
+        HostAddresses::default()
+    });
+    let covered = all.local.into_iter().filter(is_covered);
+    covered.map(|ip| SocketAddr::new(ip, wildcard.port())).take(MOST_ADDRESSES).collect()
 }
 
 fn tcp(addr: SocketAddr, dual: bool) -> io::Result<TcpListener> {

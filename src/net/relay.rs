@@ -71,11 +71,13 @@ struct Slot {
 pub(crate) struct Relays {
     slots: Vec<Slot>,
     parking: ParkingLot,
+    /// The last socket could not be opened, and the log says so.
+    is_failing: bool,
 }
 
 impl Relays {
     pub(crate) fn new(parking: ParkingLot) -> Relays {
-        Relays { slots: Vec::new(), parking }
+        Relays { slots: Vec::new(), parking, is_failing: false }
     }
 
     /// Opens a relay socket and has it waited for.
@@ -109,11 +111,16 @@ impl Relays {
                 }
                 let wide = addr.local.is_ipv6();
                 self.slots[at] = Slot { generation: relay.generation, socket: Some(socket), wide };
+                self.is_failing = false;
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(OpenError::InUse),
             Err(error) => {
-                tracing::warn!(%error, address = %addr.local, "no relay socket");
+                // Once an episode: a client that asks on and on must not fill the log.
+                if !self.is_failing {
+                    tracing::warn!(%error, address = %addr.local, "no relay socket");
+                }
+                self.is_failing = true;
                 Err(OpenError::Exhausted)
             }
         }
