@@ -1,4 +1,4 @@
-//! Turnpike: STUN, TURN and WebRTC signaling in one daemon.
+//! Turnpike: a STUN and TURN server for WebRTC in one daemon.
 //!
 //! The pure half knows no socket, clock or task; the shell half, behind the feature `daemon`, does I/O and
 //! nothing else. `ARCHITECTURE.md` walks through both.

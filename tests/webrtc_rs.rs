@@ -84,7 +84,7 @@ async fn webrtc_rs_client_with_a_wrong_password_gets_no_allocation() {
     let daemon = Daemon::start(FLAGS);
     let client = client(daemon.addr("udp"), "wrong").await;
     let refused = client.allocate().await.err().unwrap().to_string();
-    assert!(refused.contains("Unauthorized"), "{refused}");
+    assert!(refused.contains("Unauthenticated"), "{refused}");
 }
 
 async fn agent(server: SocketAddr, is_controlling: bool) -> (Arc<Agent>, mpsc::Receiver<String>) {

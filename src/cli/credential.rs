@@ -79,6 +79,10 @@ pub fn check_subject(subject: &str) -> Result<(), Fault> {
         let problem = "the subject has a colon or control characters";
         return Err(Fault::new(problem, "leave them out: the colon ends the expiry"));
     }
+    if subject.starts_with("s~") {
+        let problem = "subjects that begin with s~ belong to signaling sessions";
+        return Err(Fault::new(problem, "begin with something else"));
+    }
     names::opaque(subject).map(|_| ())
 }
 

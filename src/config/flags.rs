@@ -157,7 +157,7 @@ pub static FLAGS: [Flag; 39] = [
     list(LISTEN, "proxy-protocol", "CIDR", Nothing,
         "Sources that must send a PROXY v1 or v2 header on every TCP listener"),
     single(LISTEN, "max-connections-per-ip", "N", Value("1000"),
-        "TCP connections of every kind from one address (the one that a PROXY header names); 0 = unlimited"),
+        "TCP connections of every kind from one IPv4 address or IPv6 /64 (the one that a PROXY header names); 0 = unlimited"),
 
     single(TLS, "tls-cert", "PEM", Nothing,
         "File with the certificate chain; goes with --tls-key"),

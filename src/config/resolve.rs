@@ -121,7 +121,10 @@ fn relay(r: &mut Reader<'_>, facts: &Facts) -> (Vec<IpAddr>, Vec<ExternalAddress
 
 /// Returns the warning that a relay address deserves which the internet cannot reach.
 pub fn private_relay_warning(relay: IpAddr, external: &[ExternalAddress]) -> Option<String> {
-    let translated = external.iter().any(|pair| pair.public.is_ipv4() == relay.is_ipv4());
+    let translated = external.iter().any(|pair| match pair.local {
+        Some(local) => local == relay,
+        None => pair.public.is_ipv4() == relay.is_ipv4(),
+    });
     (is_private(relay) && !translated).then(|| {
         format!(
             "relay address {relay} is private: clients elsewhere cannot reach it; give --external-address"

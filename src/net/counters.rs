@@ -49,7 +49,9 @@ reasons! {
         PlaintextRefused = "plaintext_refused",
         /// A PROXY header was required and is missing or malformed.
         ProxyHeader = "proxy_header",
-        /// The server stops, or a shard takes no more.
+        /// The shard has as many new streams waiting as it may.
+        ShardFull = "shard_full",
+        /// The server stops.
         Shutdown = "shutdown",
         /// Answers alone fill the queue of a client that does not read.
         SlowClient = "slow_client",

@@ -12,7 +12,7 @@ use rand::rngs::OsRng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Tls};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
@@ -54,6 +54,9 @@ pub enum RunError {
     /// The certificate cannot be served.
     #[error("the certificate cannot be served: {0}")]
     Tls(#[from] rustls::Error),
+    /// An external address is for a local one that no relay uses.
+    #[error("--external-address names {0}, which is no relay address here: name it with --relay-address too")]
+    External(IpAddr),
     /// A media thread ended.
     #[error("a media thread ended unexpectedly: {0}")]
     Shard(String),
@@ -68,7 +71,7 @@ impl RunError {
 /// Runs the daemon until SIGTERM or SIGINT; `ready` is called when every socket is bound and served.
 pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let nofile = net::raise_nofile().map_err(RunError::system("the limit of open files cannot be read"))?;
-    let relays = relay_ips(config);
+    let relays = relay_ips(config)?;
     let shared = setup::shared_table(config, &relays);
     let bound = Bound::new(&setup::bind_spec(config))?;
     let listeners = bound.listeners().to_vec();
@@ -94,7 +97,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
             software: None,
         },
         relays: relays.clone(),
-        tls,
+        tls: tls.clone(),
         proxies: config.proxy_protocol.clone(),
         http: None,
         connections,
@@ -110,7 +113,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         }
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        serve(running, signals, config, &relays, host, &endpoints).await
+        serve(running, signals, config, &relays, host, &endpoints, tls).await
     });
     runtime.shutdown_background();
     ended
@@ -124,6 +127,7 @@ async fn serve(
     relays: &[RelayIp],
     mut host: HostAddresses,
     endpoints: &[SocketAddr],
+    tls: Option<Arc<TlsService>>,
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     let again = changed.clone();
@@ -137,10 +141,13 @@ async fn serve(
     });
     let outcome = loop {
         tokio::select! {
-            name = signals.next() => {
-                tracing::info!(signal = name, "stopping");
-                break Ok(());
-            }
+            signal = signals.next() => match signal {
+                Signal::Stop(name) => {
+                    tracing::info!(signal = name, "stopping");
+                    break Ok(());
+                }
+                Signal::HangUp => reload_certificate(config, tls.as_deref()),
+            },
             ended = running.shard_ended() => {
                 break Err(RunError::Shard(format!("{ended:?}")));
             }
@@ -186,18 +193,36 @@ async fn tell_all(shards: &[ShardHandle], command: impl Fn() -> Command) {
     }
 }
 
+/// Serves new connections with the certificate that the files hold now; one that is broken changes nothing.
+fn reload_certificate(config: &Config, tls: Option<&TlsService>) {
+    let (Tls::Files { cert, key }, Some(tls)) = (&config.tls, tls) else {
+        return tracing::info!("there is no certificate file to read again");
+    };
+    match config::certificate::load(cert, key) {
+        Ok(certificate) => {
+            tls.replace(certificate.certified_key);
+            tracing::info!("the certificate was read again");
+        }
+        Err(fault) => tracing::error!(problem = %fault.problem, "the certificate stays as it was"),
+    }
+}
+
 /// Finds the relay addresses and says what is unusual about them.
-fn relay_ips(config: &Config) -> Vec<RelayIp> {
+fn relay_ips(config: &Config) -> Result<Vec<RelayIp>, RunError> {
     let routed = [Family::V4, Family::V6].into_iter().filter_map(interfaces::default_source);
     let detected: Vec<IpAddr> = routed.filter(|ip| !is_link_local(*ip)).collect();
     let relays = setup::relay_ips(config, &detected);
+    let unused = config.external_addresses.iter().filter_map(|external| external.local);
+    if let Some(local) = unused.into_iter().find(|local| relays.iter().all(|relay| relay.local != *local)) {
+        return Err(RunError::External(local));
+    }
     if relays.is_empty() {
         tracing::warn!(
             "this host has no route to anywhere: relaying from 127.0.0.1, which no other host can reach; \
              give --relay-address"
         );
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        return vec![RelayIp { local: loopback, advertised: loopback }];
+        return Ok(vec![RelayIp { local: loopback, advertised: loopback }]);
     }
     if config.relay_addresses.is_empty() {
         for relay in &relays {
@@ -206,7 +231,7 @@ fn relay_ips(config: &Config) -> Vec<RelayIp> {
             }
         }
     }
-    relays
+    Ok(relays)
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
@@ -237,8 +262,17 @@ fn lobby() -> io::Result<Runtime> {
         .build()
 }
 
-/// The signals that end the daemon.
+/// What a signal asks for.
+enum Signal {
+    /// To end.
+    Stop(&'static str),
+    /// To read the certificate again.
+    HangUp,
+}
+
+/// The signals that the daemon listens to.
 struct Signals {
+    hang_up: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -246,15 +280,17 @@ struct Signals {
 impl Signals {
     fn catch() -> io::Result<Signals> {
         Ok(Signals {
+            hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Signal::HangUp,
         }
     }
 }

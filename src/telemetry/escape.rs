@@ -54,14 +54,29 @@ pub fn line(text: &str) -> String {
     safe
 }
 
-fn write_safe(out: &mut impl Write, c: char) -> fmt::Result {
-    match c {
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            write!(out, "\\u{{{:x}}}", u32::from(c))
+/// Does the same for a line of JSON, which stays JSON: such characters stand in its strings only.
+pub fn json_line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            write!(safe, "\\u{:04x}", u32::from(c)).expect("writing to a string does not fail");
+        } else {
+            safe.push(c);
         }
-        c if c.is_control() => write!(out, "\\u{{{:x}}}", u32::from(c)),
-        c => out.write_char(c),
     }
+    safe
+}
+
+fn write_safe(out: &mut impl Write, c: char) -> fmt::Result {
+    if is_unsafe(c) { write!(out, "\\u{{{:x}}}", u32::from(c)) } else { out.write_char(c) }
+}
+
+fn is_unsafe(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || c.is_control()
 }
 
 #[cfg(test)]
@@ -83,6 +98,14 @@ mod tests {
     #[test]
     fn invalid_utf8_and_control_characters_are_spelled_out() {
         assert_eq!(Subject::from(&b"\xff\x1b[2Jol\xc3\xa9"[..]).to_string(), "\"\\xff\\u{1b}[2Jolé\"");
+    }
+
+    #[test]
+    fn a_line_of_json_stays_json() {
+        let event = serde_json::json!({ "path": "a\u{202e}b\u{7f}\u{9b}c\nd" });
+        let line = json_line(&event.to_string());
+        assert!(line.chars().all(|c| !is_unsafe(c)), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), event);
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub struct Logging(#[expect(dead_code, reason = "held until it is dropped")] Wor
 /// thread. When the queue is full, lines are lost.
 pub fn init(config: &LogConfig) -> Logging {
     redact::set_policy(config.addresses, config.level);
-    let (writer, guard) = tracing_appender::non_blocking(SafeLines(io::stderr()));
+    let lines = SafeLines { writer: io::stderr(), escape: escape_for(config.format) };
+    let (writer, guard) = tracing_appender::non_blocking(lines);
     let _ = subscriber(config, writer).try_init();
     Logging(guard)
 }
@@ -56,6 +57,13 @@ where
     tracing_subscriber::registry().with(lines.with_filter(targets))
 }
 
+fn escape_for(format: LogFormat) -> fn(&str) -> String {
+    match format {
+        LogFormat::Text => escape::line,
+        LogFormat::Json => escape::json_line,
+    }
+}
+
 fn level(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -67,19 +75,22 @@ fn level(level: LogLevel) -> LevelFilter {
 }
 
 /// Writes whole events, one line each whatever is in them.
-struct SafeLines<W>(W);
+struct SafeLines<W> {
+    writer: W,
+    escape: fn(&str) -> String,
+}
 
 impl<W: Write> Write for SafeLines<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = event.strip_suffix(b"\n").unwrap_or(event);
-        let mut safe = escape::line(&String::from_utf8_lossy(line));
+        let mut safe = (self.escape)(&String::from_utf8_lossy(line));
         safe.push('\n');
-        self.0.write_all(safe.as_bytes())?;
+        self.writer.write_all(safe.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
 }
 
@@ -107,7 +118,10 @@ mod tests {
         let capture = Capture::default();
         let config = LogConfig { format, level, addresses: AddressPolicy::Prefix };
         let writer = capture.clone();
-        let subscriber = subscriber(&config, move || SafeLines(writer.clone()));
+        let subscriber = subscriber(&config, move || SafeLines {
+            writer: writer.clone(),
+            escape: escape_for(config.format),
+        });
         tracing::subscriber::with_default(subscriber, log);
         let bytes = capture.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

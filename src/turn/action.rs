@@ -236,7 +236,7 @@ pub enum Route {
     Permission(std::net::IpAddr),
     /// A channel (RFC 8656 §12).
     Channel {
-        /// Channel number, 0x4000 to 0x4FFF.
+        /// Channel number, 0x4000 to 0x7FFF.
         number: u16,
         /// Peer that it is bound to.
         peer: PeerAddr,

@@ -124,7 +124,7 @@ pub(super) fn wire(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::IntegrityMismatch
         | Refusal::LeaseEnded
         | Refusal::RealmMismatch
-        | Refusal::SessionKicked => (ErrorCode::UNAUTHENTICATED, "Unauthorized"),
+        | Refusal::SessionKicked => (ErrorCode::UNAUTHENTICATED, "Unauthenticated"),
         Refusal::ClientForbidden | Refusal::OwnEndpoint | Refusal::PeerForbidden => {
             (ErrorCode::FORBIDDEN, "Forbidden")
         }

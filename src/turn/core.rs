@@ -105,6 +105,8 @@ pub(super) struct Application {
 
 /// Slots are numbered below this, so that a port's word can name them.
 const MAX_SLOTS: usize = 1 << 24;
+/// Slots beyond the last that an imported allocation may wish for; allocations of one address are fewer.
+const FARTHEST_WISH: usize = 1 << 16;
 
 impl<S: Shared, R: Rng> Core<S, R> {
     pub(super) fn new(
@@ -173,7 +175,9 @@ impl<S: Shared, R: Rng> Core<S, R> {
     /// Takes the lowest vacant slot, or the wished-for one if it is vacant. It stays empty until it is filled
     /// or given back by [`Self::give_slot_back`].
     pub(super) fn take_slot(&mut self, wish: Option<RelayId>) -> Option<RelayId> {
-        let wished = wish.filter(|wish| (wish.slot as usize) < MAX_SLOTS);
+        // A far wish would cost memory for every slot before it.
+        let reach = (self.slots.len() + FARTHEST_WISH).min(MAX_SLOTS);
+        let wished = wish.filter(|wish| (wish.slot as usize) < reach);
         if let Some(wish) = wished {
             while self.slots.len() <= wish.slot as usize {
                 self.vacant.push(Reverse(self.slots.len() as u32));

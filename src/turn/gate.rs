@@ -1,4 +1,4 @@
-//! The budget of answers to sources that have proven nothing (design: safe when started with no flags).
+//! The budget of answers to sources that have proven nothing (`SECURITY.md`).
 
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;

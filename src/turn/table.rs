@@ -1,6 +1,6 @@
 //! The process-wide [`Shared`] table: quotas, ports, reservations, sessions and budgets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,11 +58,15 @@ struct Rare {
     reservations: BTreeMap<ReservationToken, Reservation>,
     sessions: HashMap<SessionId, SessionLease>,
     budget: Option<Bucket>,
+    /// Users without an allocation whose budget is not known to be full again.
+    recovering: VecDeque<Arc<str>>,
 }
 
+#[derive(Default)]
 struct User {
     allocations: u32,
     budget: Option<Bucket>,
+    is_recovering: bool,
 }
 
 struct Reservation {
@@ -80,6 +84,8 @@ pub struct QuotaGuard {
 
 /// A lease of bytes lasts about this part of a second at full rate.
 const SLICES_A_SECOND: u64 = 50;
+/// And is never less than several datagrams, so that slow rates do not take the lock for each.
+const MIN_LEASE: u64 = 8192;
 /// Bytes that a budget may save up: a quarter of a second's, and never less than one large datagram.
 const MIN_BURST: u64 = 65_536;
 
@@ -99,6 +105,7 @@ impl SharedTable {
             reservations: BTreeMap::new(),
             sessions: HashMap::new(),
             budget: None,
+            recovering: VecDeque::new(),
         };
         SharedTable(Arc::new(Inner { v4: pool(Family::V4), v6: pool(Family::V6), rare: Mutex::new(rare) }))
     }
@@ -147,10 +154,46 @@ impl SharedTable {
         };
         let address = address_key(claim.client);
         rare.total += 1;
-        rare.by_user.entry(Arc::clone(&user)).or_insert(User { allocations: 0, budget: None }).allocations +=
-            1;
+        rare.by_user.entry(Arc::clone(&user)).or_default().allocations += 1;
         *rare.by_address.entry(address).or_insert(0) += 1;
         QuotaGuard { table: self.clone(), user, address }
+    }
+}
+
+impl Rare {
+    /// Takes an allocation off a user. A budget in use stays until it is full again: to release and start over
+    /// must not fill it.
+    fn leave(&mut self, name: &Arc<str>) {
+        let Some(user) = self.by_user.get_mut(name) else { return };
+        user.allocations -= 1;
+        if user.allocations > 0 {
+            return;
+        }
+        if user.budget.is_none() {
+            self.by_user.remove(name);
+        } else if !user.is_recovering {
+            user.is_recovering = true;
+            self.recovering.push_back(Arc::clone(name));
+        }
+    }
+
+    /// Looks at two users without an allocation; each got here by a lease at least, so that none are left over.
+    fn forget_recovered(&mut self, now: Mono) {
+        let bits = self.quotas.bitrate_per_user;
+        let (rate, burst) = rate_and_burst(bits);
+        for _ in 0..2 {
+            let Some(name) = self.recovering.pop_front() else { return };
+            let Some(user) = self.by_user.get_mut(&name) else { continue };
+            let budget = user.budget.as_mut().filter(|_| bits > 0);
+            let is_full = budget.is_none_or(|budget| budget.holds(now, rate, burst, burst));
+            if user.allocations > 0 {
+                user.is_recovering = false;
+            } else if is_full {
+                self.by_user.remove(&name);
+            } else {
+                self.recovering.push_back(name);
+            }
+        }
     }
 }
 
@@ -272,6 +315,7 @@ impl Shared for SharedTable {
 
     fn lease_bytes(&self, now: Mono, user: &str, want: u64) -> u64 {
         let mut rare = self.rare();
+        rare.forget_recovered(now);
         let Quotas { bitrate, bitrate_per_user, .. } = rare.quotas;
         if bitrate == 0 && bitrate_per_user == 0 {
             return want;
@@ -280,11 +324,11 @@ impl Shared for SharedTable {
         if bitrate > 0 {
             let (rate, burst) = rate_and_burst(bitrate);
             let budget = rare.budget.get_or_insert_with(|| Bucket::full(now, burst));
-            had = budget.take_up_to(now, rate, burst, want.max(rate / SLICES_A_SECOND));
+            had = budget.take_up_to(now, rate, burst, lease(rate, want));
         }
         if bitrate_per_user > 0 && had > 0 {
             let (rate, burst) = rate_and_burst(bitrate_per_user);
-            let ask = want.max(rate / SLICES_A_SECOND).min(had);
+            let ask = lease(rate, want).min(had);
             let of_user = rare.by_user.get_mut(user).map_or(0, |user| {
                 let budget = user.budget.get_or_insert_with(|| Bucket::full(now, burst));
                 budget.take_up_to(now, rate, burst, ask)
@@ -307,12 +351,7 @@ impl Drop for QuotaGuard {
     fn drop(&mut self) {
         let mut rare = self.table.rare();
         rare.total -= 1;
-        if let Some(user) = rare.by_user.get_mut(&self.user) {
-            user.allocations -= 1;
-            if user.allocations == 0 {
-                rare.by_user.remove(&self.user);
-            }
-        }
+        rare.leave(&self.user);
         if let Some(count) = rare.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -324,6 +363,11 @@ impl Drop for QuotaGuard {
 
 fn reached(count: u32, quota: u32) -> bool {
     quota > 0 && count >= quota
+}
+
+/// Returns how many bytes to ask a budget for where `want` are needed now.
+fn lease(rate: u64, want: u64) -> u64 {
+    want.max(rate / SLICES_A_SECOND).max(MIN_LEASE)
 }
 
 /// Returns bytes a second, and how many may be saved up.
@@ -411,6 +455,24 @@ mod tests {
         assert_eq!(leased(at(0), &table), 250_000);
         assert_eq!(leased(at(100), &table), 100_000);
         assert_eq!(table.lease_bytes(at(100), "nobody", 1000), 0);
+    }
+
+    #[test]
+    fn releasing_and_starting_over_fills_no_budget_and_leaves_nothing() {
+        let table = table(Quotas { bitrate_per_user: 80_000, ..Quotas::default() });
+        let drain = |at| {
+            let _guard = table.admit(claim("ann", "1.1.1.1")).unwrap();
+            std::iter::from_fn(|| Some(table.lease_bytes(at, "ann", 1000)).filter(|had| *had > 0))
+                .sum::<u64>()
+        };
+        let total: u64 = (0..10).map(|_| drain(Mono(0))).sum();
+        assert_eq!(total, MIN_BURST);
+        let later = Mono(60_000_000_000);
+        assert_eq!(drain(later), MIN_BURST);
+        let _bob = table.admit(claim("bob", "1.1.1.1")).unwrap();
+        table.lease_bytes(later.after_secs(60), "bob", 1);
+        assert!(!table.rare().by_user.contains_key("ann"));
+        assert!(table.rare().recovering.is_empty());
     }
 
     #[test]

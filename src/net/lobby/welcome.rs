@@ -118,7 +118,7 @@ impl Lobby {
         let socket = stream.into_std().map_err(|_| Close::Io)?;
         prepare(&socket).map_err(|_| Close::Io)?;
         let shard = self.shards.iter().min_by_key(|shard| shard.open_streams()).ok_or(Close::Shutdown)?;
-        shard.hand_over(Handoff { socket, session, remote, local, places }).map_err(|_| Close::Shutdown)
+        shard.hand_over(Handoff { socket, session, remote, local, places }).map_err(|_| Close::ShardFull)
     }
 }
 

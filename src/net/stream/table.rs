@@ -31,6 +31,9 @@ struct Slot {
     stream: Option<Box<Stream>>,
 }
 
+/// Deadlines looked at in one call; the next wait is short while more are due.
+const WORK: usize = 64;
+
 /// The streams of a shard by their slot.
 pub(crate) struct Streams {
     slots: Vec<Slot>,
@@ -193,9 +196,11 @@ impl Streams {
 
     /// Ends streams that are due, but for those that `is_needed` keeps.
     pub(crate) fn end_idle(&mut self, now: Mono, mut is_needed: impl FnMut(&ClientPath) -> bool) {
-        while let Some(&Reverse((at, id))) = self.deadlines.peek()
-            && at <= now
-        {
+        for _ in 0..WORK {
+            let Some(&Reverse((at, id))) = self.deadlines.peek() else { return };
+            if at > now {
+                return;
+            }
             self.deadlines.pop();
             let idle = self.idle;
             let Some(stream) = self.get_mut(id) else { continue };
