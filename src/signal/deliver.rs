@@ -112,9 +112,12 @@ impl<A: Authority, R: Rng> Core<A, R> {
     /// Holds all rings together to their bound: the longest absent lose theirs, then whoever is told too much.
     fn bound_memory(&mut self, now: Now, told: SessionKey) {
         while over(self.ring_bytes, self.limits.ring_memory) {
-            let victim = self.waiting.iter().map(|(_, key)| *key).find(|key| *key != told);
+            let length = |key: SessionKey| self.sessions.get(&key).map_or(0, |session| session.ring.len());
+            // The newest frame stays, as in a ring by itself.
+            let kept = |key: SessionKey| usize::from(key == told);
+            let victim = self.waiting.iter().map(|(_, key)| *key).find(|key| length(*key) > kept(*key));
             if let Some(victim) = victim {
-                while self.sessions.get(&victim).is_some_and(|session| session.ring.len() > 0) {
+                for _ in kept(victim)..length(victim) {
                     self.drop_oldest(victim);
                 }
                 continue;

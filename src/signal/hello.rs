@@ -130,6 +130,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let cursor = if gap { session.ring.base() } else { last_seq };
         // After a gap the count goes on from what there is.
         session.acked = session.acked.max(session.ring.base());
+        session.sent = session.sent.max(session.ring.base());
         session.secrets.renew(&mut self.rng);
         session.conns += 1;
         session.address = address;

@@ -287,7 +287,7 @@ fn a_feed_shows_the_room_as_an_observer_gets_it_without_seq() {
     assert!(joined.get("ice").is_none() && joined.get("seq").is_none());
     let mut b = world.client();
     world.join(&mut b, "tea");
-    world.ask(&mut a, json!({"t": "send", "room": "tea", "to": b.peer(), "data": "private"})).clone();
+    world.ask(&mut a, json!({"t": "send", "room": "tea", "to": b.peer(), "data": "private"}));
     world.read(a.conn);
     let mut ask = |world: &mut World, request: Value| {
         world.read(a.conn);

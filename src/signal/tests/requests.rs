@@ -229,10 +229,10 @@ fn a_message_over_the_limit_closes_with_1009_and_the_session_survives() {
     let mut client = world.client();
     world.join(&mut client, "tea");
     let mut message = json!({"t": "send", "id": 2, "room": "tea", "data": ""}).to_string();
-    message.insert_str(message.len() - 2, &" ".repeat(65536 - message.len()));
+    message.push_str(&" ".repeat(65536 - message.len()));
     world.say_raw(client.conn, &message);
     assert_eq!(world.next(client.conn)["t"], "ok");
-    message.insert(message.len() - 1, ' ');
+    message.push(' ');
     world.say_raw(client.conn, &message);
     assert_eq!(world.bye_of(client.conn), 1009);
     world.resume(&mut client, 2);
