@@ -98,6 +98,9 @@ fn churn() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Version of a roster, and each peer's meta and presence.
+type Roster = (u64, BTreeMap<String, (Value, Value)>);
+
 /// A client as the library will be: it resends what is unanswered, in order, and counts what it hears.
 #[derive(Default)]
 struct Client {
@@ -119,8 +122,8 @@ struct Client {
     sent_signals: BTreeMap<u64, (usize, u64, bool)>,
     /// Whether it is in the room, or will be once its requests are applied.
     member: bool,
-    /// Version of the roster, and each peer's meta and presence.
-    roster: Option<(u64, BTreeMap<String, (Value, Value)>)>,
+    /// The room as it was told of it.
+    roster: Option<Roster>,
     /// Highest frame that a resuming `welcome` knew of.
     replayed: u64,
 }

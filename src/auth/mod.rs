@@ -1,4 +1,4 @@
-//! Who may do what: TURN credentials, each verified into a [`Grant`], join tokens of rooms, and origins.
+//! Who may do what: TURN credentials, each verified into a `Grant`, join tokens of rooms, and origins.
 
 #![warn(missing_docs)]
 
