@@ -152,6 +152,40 @@ fn a_signal_that_the_ring_drops_is_told_as_overflow() {
 }
 
 #[test]
+fn a_signal_that_was_sent_and_dropped_unacknowledged_still_has_a_fate() {
+    let flood = |world: &mut World| {
+        let (mut a, b) = world.pair();
+        for _ in 0..300 {
+            assert_eq!(world.ask(&mut a, signal(&b, "candidate", None))["delivered"], true);
+        }
+        world.read(b.conn);
+        (a, b)
+    };
+    let fates = |world: &World| {
+        let stats = world.hub.stats();
+        [Undelivered::Overflow, Undelivered::Unconfirmed].map(|reason| stats.undelivered(reason))
+    };
+    // Acknowledged in the end: all arrived.
+    let mut world = World::open();
+    let (_a, mut b) = flood(&mut world);
+    world.say(b.conn, &json!({"t": "pong", "ack": 301}));
+    world.ask(&mut b, json!({"t": "bye"}));
+    assert_eq!(fates(&world), [0, 0]);
+    // Never acknowledged, and the session ends.
+    let mut world = World::open();
+    let (_a, mut b) = flood(&mut world);
+    world.ask(&mut b, json!({"t": "bye"}));
+    assert_eq!(fates(&world), [0, 300]);
+    // Resumed from before what the ring holds: a gap for one side, the truth for the other.
+    let mut world = World::open();
+    let (_a, mut b) = flood(&mut world);
+    world.resume(&mut b, 11);
+    assert_eq!(b.welcome["gap"], true);
+    assert_eq!(world.read(b.conn).len(), 256);
+    assert_eq!(fates(&world), [34, 0], "ten had arrived");
+}
+
+#[test]
 fn a_peer_removed_from_the_room_while_absent_loses_what_waits_for_it_there() {
     let mut world = World::open();
     let (mut a, mut b) = world.pair();

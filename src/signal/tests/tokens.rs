@@ -153,6 +153,18 @@ fn an_expired_room_token_ends_that_membership_alone() {
 }
 
 #[test]
+fn who_leaves_takes_every_deadline_along() {
+    let mut world = closed();
+    let mut a = world.client_with(&token("ann", 9_000_000));
+    let room_token = json!({"sub": "ann", "exp": NOW + 8_000_000, "room": "tea"}).to_string();
+    world.ask(&mut a, json!({"t": "join", "room": "tea", "token": room_token}));
+    let set = json!({"t": "state", "room": "tea", "op": "set", "key": "k", "value": 1, "ttl_ms": 86_400_000});
+    world.ask(&mut a, set);
+    world.ask(&mut a, json!({"t": "bye"}));
+    assert_eq!(world.hub.footprint(), crate::signal::Footprint::default());
+}
+
+#[test]
 fn expiry_is_announced_and_then_closes_with_4502() {
     let mut world = closed();
     let mut a = world.client_with(&token("ann", 100));
