@@ -40,6 +40,12 @@ impl Rng for Seeded {
 const ADDRESS: AddressKey = AddressKey::V4(1);
 const CLIENTS: usize = 4;
 
+/// Returns so many cases, unless `PROPTEST_CASES` says otherwise.
+fn config(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { usual } else { ProptestConfig { cases, ..usual } }
+}
+
 fn limits() -> Limits {
     let unlimited = Rate { per_second: 0, burst: 0 };
     Limits { messages: unlimited, messages_per_address: unlimited, bytes: unlimited, ..Limits::default() }
@@ -422,7 +428,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(config(200))]
 
     #[test]
     fn every_request_is_applied_once_and_every_frame_is_heard_once_in_order(
@@ -598,7 +604,7 @@ fn noise() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(config(300))]
 
     #[test]
     fn no_text_makes_it_panic_or_leak(texts in proptest::collection::vec((0..3u64, noise()), 1..60)) {
