@@ -440,3 +440,38 @@ fn put_u16(kind: AttributeType, number: u16, put: impl FnOnce(AttributeType, &[u
     let [hi, lo] = number.to_be_bytes();
     put(kind, &[hi, lo, 0, 0]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_on_the_wire_as_their_rfcs_draw_them() {
+        let code = ErrorCode::FAMILY_NOT_SUPPORTED;
+        let table: [(Attribute<'_>, u16, &[u8]); 15] = [
+            (Attribute::ChangeRequest { ip: true, port: false }, 0x0003, &[0, 0, 0, 4]),
+            (Attribute::ChangeRequest { ip: false, port: true }, 0x0003, &[0, 0, 0, 2]),
+            (Attribute::ChannelNumber(0x4001), 0x000c, &[0x40, 1, 0, 0]),
+            (Attribute::Lifetime(3600), 0x000d, &[0, 0, 0x0e, 0x10]),
+            (Attribute::RequestedAddressFamily(2), 0x0017, &[2, 0, 0, 0]),
+            (Attribute::EvenPort { reserve: true }, 0x0018, &[0x80]),
+            (Attribute::RequestedTransport(17), 0x0019, &[17, 0, 0, 0]),
+            (Attribute::DontFragment, 0x001a, &[]),
+            (Attribute::PasswordAlgorithm(2, &[]), 0x001d, &[0, 2, 0, 0]),
+            (Attribute::ReservationToken([1, 2, 3, 4, 5, 6, 7, 8]), 0x0022, &[1, 2, 3, 4, 5, 6, 7, 8]),
+            (Attribute::ResponsePort(0x1234), 0x0027, &[0x12, 0x34, 0, 0]),
+            (Attribute::ConnectionId(0x0102_0304), 0x002a, &[1, 2, 3, 4]),
+            (Attribute::AdditionalAddressFamily(2), 0x8000, &[2, 0, 0, 0]),
+            (Attribute::AddressErrorCode { family: 2, code, reason: b"no" }, 0x8001, b"\x02\0\x04\x28no"),
+            // Seven bits of type, nine of code (RFC 8656 §18.13).
+            (Attribute::Icmp { kind: 3, code: 4, data: 1400 }, 0x8004, &[0, 0, 6, 4, 0, 0, 5, 0x78]),
+        ];
+        let transaction = TransactionId([9; 12]);
+        for (attribute, number, bytes) in table {
+            let mut put = None;
+            attribute.encode(transaction, |kind, value| put = Some((kind.0, value.to_vec())));
+            assert_eq!(put, Some((number, bytes.to_vec())), "{attribute:?}");
+            assert_eq!(Attribute::decode(AttributeType(number), bytes, transaction), Ok(attribute));
+        }
+    }
+}
