@@ -2,6 +2,8 @@
 
 #![warn(missing_docs)]
 
+use std::time::Duration;
+
 use crate::time::Mono;
 
 /// Tokens that grow at a steady rate up to a burst.
@@ -46,6 +48,14 @@ impl Bucket {
         self.level >= scaled(tokens)
     }
 
+    /// Returns how long it takes until the bucket holds `tokens`, or is full if it never can.
+    #[must_use]
+    pub fn wait(&mut self, now: Mono, rate: u64, burst: u64, tokens: u64) -> Duration {
+        self.fill(now, rate, burst);
+        let missing = scaled(tokens.min(burst)).saturating_sub(self.level);
+        Duration::from_nanos(missing.div_ceil(rate.max(1)))
+    }
+
     /// Puts tokens back that were leased and not used.
     pub fn give_back(&mut self, burst: u64, tokens: u64) {
         self.level = self.level.saturating_add(scaled(tokens)).min(scaled(burst));
@@ -78,6 +88,18 @@ mod tests {
         assert_eq!((0..20).filter(|_| bucket.take(at(0), 5, 10, 1)).count(), 10);
         assert_eq!((0..1000).filter(|ms| bucket.take(at(*ms), 5, 10, 1)).count(), 4);
         assert!(bucket.take(at(1000), 5, 10, 1));
+    }
+
+    #[test]
+    fn the_wait_is_just_long_enough() {
+        let mut bucket = Bucket::full(at(0), 10);
+        assert_eq!(bucket.wait(at(0), 4, 10, 10), Duration::ZERO);
+        assert!(bucket.take(at(0), 4, 10, 10));
+        let wait = bucket.wait(at(0), 4, 10, 3);
+        assert_eq!(wait, Duration::from_millis(750));
+        assert!(!bucket.take(at(749), 4, 10, 3));
+        assert!(bucket.take(at(750), 4, 10, 3));
+        assert_eq!(bucket.wait(at(750), 4, 10, 100), Duration::from_millis(2500));
     }
 
     #[test]

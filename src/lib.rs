@@ -3,11 +3,17 @@
 //! The pure half knows no socket, clock or task; the shell half, behind the feature `daemon`, does I/O and
 //! nothing else. `ARCHITECTURE.md` walks through both.
 
-/// TURN credentials and what they grant.
+/// TURN credentials, join tokens, origins, and what they grant.
 pub mod auth;
 /// Token bucket.
 pub mod bucket;
+/// Strict JSON, scanned once and never re-written.
+pub mod json;
 mod reasons;
+/// Randomness as an argument.
+pub mod rng;
+/// The signaling hub's state machine.
+pub mod signal;
 /// STUN on the wire.
 pub mod stun;
 /// Moments as plain data.

@@ -22,11 +22,7 @@ use crate::turn::shared::{PortWish, Shared};
 use crate::turn::state::{AllocationState, Origin};
 use crate::turn::stats::Stats;
 
-/// Source of randomness; injected, so that the same seed gives the same output.
-pub trait Rng {
-    /// Fills `bytes` with random ones, fit for ports, tokens and transaction ids.
-    fn fill(&mut self, bytes: &mut [u8]);
-}
+pub use crate::rng::Rng;
 
 pub(super) struct Core<S: Shared, R> {
     pub(super) settings: Settings,
