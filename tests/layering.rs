@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 
 /// What each room may use. A room that is not here may use nothing.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &[]),
+    ("auth", &["json"]),
     ("bucket", &["time"]),
     ("cli", &["auth", "config", "net::clock", "node", "telemetry"]),
     ("config", &["auth", "telemetry"]),
     ("net", &["auth", "bucket", "reasons", "stun", "telemetry", "time", "turn"]),
     ("node", &["auth", "bucket", "config", "http", "net", "signal", "stun", "telemetry", "time", "turn"]),
-    ("http", &["auth", "bucket", "signal", "telemetry", "time"]),
+    ("http", &["auth", "bucket", "json", "signal", "telemetry", "time"]),
     ("backplane", &["signal", "telemetry", "time"]),
+    ("json", &[]),
     ("reasons", &[]),
-    ("signal", &["auth", "bucket", "reasons", "time"]),
+    ("rng", &[]),
+    ("signal", &["auth", "bucket", "json", "reasons", "rng", "time"]),
     ("stun", &[]),
     ("telemetry", &[]),
     ("time", &[]),

@@ -25,11 +25,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::auth::Scopes;
 use facts::Facts;
 use mistake::{Mistake, Mistakes, Origin};
 use raw::{Layer, Raw};
 use reader::Reader;
 pub use resolve::{Loaded, private_relay_warning};
+use secrets::Generated;
 use state::StateError;
 pub use types::*;
 
@@ -92,11 +94,14 @@ pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Vec<String>, StateE
     let mut made = Vec::new();
     if config.auth_secrets.is_empty() {
         let directory = state_directory(config);
-        let (secret, is_new) = secrets::read_or_make_auth_secret(directory)?;
+        let (secret, is_new) = Generated::AuthSecret.read_or_make(directory)?;
         if is_new {
-            made.push(format!("made a shared secret: {}", secrets::auth_secret_path(directory).display()));
+            made.push(format!("made a shared secret: {}", Generated::AuthSecret.path(directory).display()));
         }
         config.auth_secrets = vec![secret];
+    }
+    if config.http.is_some() || config.https.is_some() {
+        made.extend(prepare_http(config)?);
     }
     if let Tls::SelfSigned { names } = &config.tls {
         let directory = state_directory(config);
@@ -105,6 +110,28 @@ pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Vec<String>, StateE
             made.push(format!("made a self-signed certificate for {}", names.join(", ")));
         }
         config.certificate = Some(certificate);
+    }
+    Ok(made)
+}
+
+/// Reads or makes the secrets of HTTP; without a state directory there are none, and the API stays closed.
+fn prepare_http(config: &mut Config) -> Result<Vec<String>, StateError> {
+    let mut made = Vec::new();
+    let Some(directory) = &config.state_dir else { return Ok(made) };
+    if config.api_keys.is_empty() {
+        let (secret, is_new) = Generated::ApiKey.read_or_make(directory)?;
+        if is_new {
+            made.push(format!("made an API key: {}", Generated::ApiKey.path(directory).display()));
+        }
+        config.api_keys = vec![ApiKey { scopes: Scopes::ALL, secret }];
+    }
+    if config.token_secrets.is_empty() {
+        let (secret, is_new) = Generated::TokenSecret.read_or_make(directory)?;
+        if is_new {
+            let path = Generated::TokenSecret.path(directory);
+            made.push(format!("made a secret for join tokens: {}", path.display()));
+        }
+        config.token_secrets = vec![TokenSecret { kid: None, secret }];
     }
     Ok(made)
 }

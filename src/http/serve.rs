@@ -1,0 +1,172 @@
+//! One stream: HTTP/1.1 or HTTP/2 on it, with times and sizes that nobody can stretch.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tower_service::Service;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::http::api::{Api, Backend, Settings};
+use crate::http::origin::{self, Judgment};
+use crate::http::routes::routes;
+
+/// How long the head of a request may take, the first included, and how long a connection may idle before the next.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+const MAX_BUFFER: usize = 32 << 10;
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_LIST: u32 = 16 << 10;
+const MAX_STREAMS: u32 = 64;
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long answers may take that were begun before the stop.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The HTTP half of the daemon.
+pub struct Http {
+    api: Arc<Api>,
+    routes: BoxedFilter<(Response,)>,
+    stop: watch::Sender<bool>,
+}
+
+impl Http {
+    /// Makes the service; nothing is served before [`Http::serve`].
+    #[must_use]
+    pub fn new(settings: Settings, backend: impl Backend) -> Http {
+        let api = Arc::new(Api::new(settings, Box::new(backend)));
+        let routes = routes(&api);
+        Http { api, routes, stop: watch::Sender::new(false) }
+    }
+
+    /// Serves one stream to its end; `remote` is who sent it, a PROXY header considered.
+    pub async fn serve<S>(&self, stream: S, remote: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut stop = self.stop.subscribe();
+        let (heard, mut first) = watch::channel(false);
+        let front = Front { api: Arc::clone(&self.api), routes: self.routes.clone(), remote, heard };
+        let builder = builder();
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
+        let mut serving = pin!(serving);
+        // The version is read without a time limit of its own; an HTTP/2 client may stay silent after its preface.
+        let silence = async {
+            let spoke = first.wait_for(|heard| *heard);
+            tokio::time::timeout(HEAD_TIME, spoke).await.is_err()
+        };
+        let mut silence = pin!(silence);
+        let (mut is_silent, mut is_stopping) = (None, false);
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "an HTTP connection failed");
+                    }
+                    return;
+                }
+                silent = silence.as_mut(), if is_silent.is_none() => {
+                    if silent {
+                        return;
+                    }
+                    is_silent = Some(false);
+                }
+                _ = stop.wait_for(|stop| *stop), if !is_stopping => {
+                    is_stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Takes no more requests and waits, for a while, until those begun are answered.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
+            tracing::warn!("an HTTP answer did not end in time");
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_BUFFER)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(MAX_BUFFER);
+    builder
+}
+
+/// What every request passes before the routes.
+#[derive(Clone)]
+struct Front {
+    api: Arc<Api>,
+    routes: BoxedFilter<(Response,)>,
+    remote: SocketAddr,
+    heard: watch::Sender<bool>,
+}
+
+impl Front {
+    async fn answer(self, request: Request<Incoming>) -> Response {
+        let (mut head, body) = request.into_parts();
+        let proxies = &self.api.settings.proxies;
+        let peer = proxies.client(self.remote, &head.headers);
+        let mut origin = None;
+        let is_api = head.uri.path().starts_with("/v1/");
+        if is_api {
+            let host = proxies.host(self.remote, &head.headers);
+            match origin::judge(&self.api.settings.origins, &head, host) {
+                Judgment::Pass(found) => origin = found,
+                Judgment::Answered(response) => return response,
+            }
+        }
+        head.extensions.insert(peer);
+        let mut service = warp::service(self.routes);
+        let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        match origin {
+            Some(origin) => origin::mark(headers, origin),
+            None if is_api => origin::vary(headers),
+            None => {}
+        }
+        response
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.heard.send_replace(true);
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
