@@ -142,10 +142,10 @@ fn mistakes_of_all_three_places_are_reported_together() {
 
 #[test]
 fn flags_of_features_that_are_not_built_are_refused() {
-    let message = Sandbox::new().refused(&["serve", "--https", "[::]:443", "--dtls"], &[]);
+    let message = Sandbox::new().refused(&["serve", "--mobility", "--dtls"], &[]);
     assert_names_all(
         &message,
-        &["2 mistakes", "--https: there is no such flag", "--dtls: there is no such flag"],
+        &["2 mistakes", "--mobility: there is no such flag", "--dtls: there is no such flag"],
     );
 }
 

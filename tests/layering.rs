@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["json"]),
     ("bucket", &["time"]),
-    ("cli", &["auth", "config", "net::clock", "node", "telemetry"]),
+    ("cli", &["auth", "config", "json", "net::clock", "node", "telemetry"]),
     ("config", &["auth", "telemetry"]),
     ("net", &["auth", "bucket", "reasons", "stun", "telemetry", "time", "turn"]),
     ("node", &["auth", "bucket", "config", "http", "net", "signal", "stun", "telemetry", "time", "turn"]),

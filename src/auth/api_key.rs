@@ -20,8 +20,7 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in alphabetical order of their labels.
-    pub const ALL: &'static [Scope] =
-        &[Scope::Admin, Scope::Mint, Scope::Publish, Scope::Read, Scope::Token];
+    pub const ALL: &'static [Scope] = &[Scope::Admin, Scope::Mint, Scope::Publish, Scope::Read, Scope::Token];
 
     /// Returns the word of configuration and documents.
     #[must_use]

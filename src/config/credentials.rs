@@ -95,6 +95,22 @@ pub fn api_keys(reader: &mut Reader<'_>) -> Vec<ApiKey> {
     keys
 }
 
+/// What signing a join token takes.
+#[derive(Debug)]
+pub struct Signing {
+    /// Empty = the generated one in the state directory.
+    pub token_secrets: Vec<TokenSecret>,
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The flags that `signing` reads.
+pub const SIGNING_FLAGS: [&str; 3] = ["config", "token-secret", "state-dir"];
+
+pub fn signing(reader: &mut Reader<'_>, facts: &Facts) -> Signing {
+    let state_dir = reader.single("state-dir", reader::path).or_else(|| state::default_directory(facts));
+    Signing { token_secrets: token_secrets(reader), state_dir }
+}
+
 /// Resolves the secrets that sign join tokens.
 pub fn token_secrets(reader: &mut Reader<'_>) -> Vec<TokenSecret> {
     let secrets = reader.list("token-secret", names::token_secret).unwrap_or_default();

@@ -89,6 +89,13 @@ pub fn resolve_minting(typed: Typed, facts: &Facts) -> Result<credentials::Minti
     if reader.mistakes.is_empty() { Ok(minting) } else { Err(Mistakes(reader.mistakes)) }
 }
 
+/// Resolves only what signing a join token takes.
+pub fn resolve_signing(typed: Typed, facts: &Facts) -> Result<credentials::Signing, Mistakes> {
+    let mut reader = Reader::new(&typed.raw, typed.mistakes);
+    let signing = credentials::signing(&mut reader, facts);
+    if reader.mistakes.is_empty() { Ok(signing) } else { Err(Mistakes(reader.mistakes)) }
+}
+
 /// Reads or makes what the state directory keeps; returns what was made, for the log.
 pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Vec<String>, StateError> {
     let mut made = Vec::new();
@@ -101,7 +108,14 @@ pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Vec<String>, StateE
         config.auth_secrets = vec![secret];
     }
     if config.http.is_some() || config.https.is_some() {
-        made.extend(prepare_http(config)?);
+        match prepare_http(config) {
+            Ok(what) => made.extend(what),
+            Err(error) if config.https.is_none() && config.http.is_some_and(|http| http.is_default) => {
+                config.http = None;
+                made.push(format!("no HTTP: its secrets cannot be kept: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     if let Tls::SelfSigned { names } = &config.tls {
         let directory = state_directory(config);

@@ -202,7 +202,8 @@ mod tests {
         for good in ["*", "https://a.example", "http://localhost:5173", "http://[::1]:8080"] {
             assert!(origin(good).is_ok(), "{good}");
         }
-        for bad in ["", "a.example", "https://a.example/", "https://", "null", "https://A.example", "https://a:443"]
+        for bad in
+            ["", "a.example", "https://a.example/", "https://", "null", "https://A.example", "https://a:443"]
         {
             assert!(origin(bad).is_err(), "{bad}");
         }

@@ -67,7 +67,11 @@ impl Api {
         let (key, scopes): (KeyIndex, Scopes) =
             self.settings.keys.find(shown.as_bytes()).ok_or(Problem::Unauthorized)?;
         self.spend(key)?;
-        if scopes.allow(scope) { Ok(()) } else { Err(Problem::Forbidden("the key has not the scope for this")) }
+        if scopes.allow(scope) {
+            Ok(())
+        } else {
+            Err(Problem::Forbidden("the key has not the scope for this"))
+        }
     }
 
     fn spend(&self, key: KeyIndex) -> Result<(), Problem> {
@@ -153,7 +157,8 @@ pub(crate) mod tests {
         assert_eq!(api.authorize(&headers(&["bearer  all"]), Scope::Admin), Ok(()));
         let forbidden = api.authorize(&headers(&["Bearer minter"]), Scope::Token);
         assert!(matches!(forbidden, Err(Problem::Forbidden(_))));
-        for wrong in [&["Bearer other"][..], &["Basic all"], &["all"], &["Bearer "], &[], &["Bearer all"; 2]] {
+        for wrong in [&["Bearer other"][..], &["Basic all"], &["all"], &["Bearer "], &[], &["Bearer all"; 2]]
+        {
             assert_eq!(api.authorize(&headers(wrong), Scope::Mint), Err(Problem::Unauthorized), "{wrong:?}");
         }
     }

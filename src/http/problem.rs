@@ -49,7 +49,9 @@ impl Problem {
         match self {
             Problem::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),
             Problem::Forbidden(detail) => (StatusCode::FORBIDDEN, "forbidden", detail),
-            Problem::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a bug of the server"),
+            Problem::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a bug of the server")
+            }
             Problem::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "unsupported", "this path takes other methods, see Allow")
             }
@@ -61,7 +63,9 @@ impl Problem {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests with this key")
             }
             Problem::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time"),
-            Problem::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 65536 bytes"),
+            Problem::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 65536 bytes")
+            }
             Problem::Unauthorized => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "send a valid key as Authorization: Bearer")
             }

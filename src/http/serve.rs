@@ -59,7 +59,8 @@ impl Http {
         let (heard, mut first) = watch::channel(false);
         let front = Front { api: Arc::clone(&self.api), routes: self.routes.clone(), remote, heard };
         let builder = builder();
-        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
+        let serving =
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
         let mut serving = pin!(serving);
         // The version is read without a time limit of its own; an HTTP/2 client may stay silent after its preface.
         let silence = async {

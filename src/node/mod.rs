@@ -1,6 +1,7 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
 mod setup;
+mod web;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,12 +13,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
+pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
     self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
     TlsService,
 };
+use crate::node::web::Web;
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
@@ -78,6 +81,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         ..ConnectionLimits::for_nofile(nofile)
     };
     let host = host_addresses()?;
+    let web = Web::new(config, &listeners, &relays);
     let spec = StartSpec {
         shared,
         policy: setup::policy(config, &relays, &host, &endpoints),
@@ -92,7 +96,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         relays: relays.clone(),
         tls,
         proxies: config.proxy_protocol.clone(),
-        http: None,
+        http: Some(web.entry()),
         connections,
     };
     let runtime = lobby().map_err(RunError::system("the lobby's threads cannot be started"))?;
@@ -104,9 +108,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
+        web.set_ready(true);
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        serve(running, signals, config, &relays, host, &endpoints).await
+        serve(running, signals, config, &relays, host, &endpoints, &web).await
     });
     runtime.shutdown_background();
     ended
@@ -120,6 +125,7 @@ async fn serve(
     relays: &[RelayIp],
     mut host: HostAddresses,
     endpoints: &[SocketAddr],
+    web: &Web,
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     let watching = tokio::spawn(interfaces::watch_addresses(move || {
@@ -147,7 +153,7 @@ async fn serve(
         }
     };
     watching.abort();
-    running.stop().await;
+    tokio::join!(web.stop(), running.stop());
     outcome
 }
 
