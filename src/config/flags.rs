@@ -283,6 +283,6 @@ mod tests {
     #[test]
     fn flags_that_hold_secrets_never_show_their_value() {
         let secret: Vec<_> = FLAGS.iter().filter(|flag| flag.secret).map(|flag| flag.name).collect();
-        assert_eq!(secret, ["user", "api-key", "token-secret", "auth-secret"]);
+        assert_eq!(secret, ["api-key", "token-secret", "user", "auth-secret"]);
     }
 }

@@ -171,3 +171,85 @@ impl Service<Request<Incoming>> for Front {
         Box::pin(async move { Ok(front.answer(request).await) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::api::tests::{Fake, settings};
+
+    fn open() -> (Arc<Http>, DuplexStream, JoinHandle<()>) {
+        let http = Arc::new(Http::new(settings(), Fake::default()));
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let serving = tokio::spawn({
+            let http = Arc::clone(&http);
+            async move { http.serve(server, "192.0.2.1:5".parse().unwrap()).await }
+        });
+        (http, client, serving)
+    }
+
+    async fn rest(client: &mut DuplexStream) -> String {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_never_finishes_its_first_request_is_closed() {
+        for half in ["", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        {
+            let begun = Instant::now();
+            let (_http, mut client, serving) = open();
+            client.write_all(half.as_bytes()).await.unwrap();
+            serving.await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), HEAD_TIME.as_secs(), "{half:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_idles_between_requests_is_closed() {
+        let begun = Instant::now();
+        let (_http, mut client, serving) = open();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        serving.await.unwrap();
+        assert!(rest(&mut client).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(begun.elapsed().as_secs(), HEAD_TIME.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_refused() {
+        let (_http, mut client, _serving) = open();
+        let head = b"POST /v1/credentials HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer all\r\n\
+            Content-Type: application/json\r\nContent-Length: 5\r\n\r\n{";
+        client.write_all(head).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"code\":\"timeout\""), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_that_are_too_large_are_refused() {
+        let many = (0..=MAX_HEADERS).map(|i| format!("a{i}: b\r\n")).collect::<String>();
+        for headers in [many, format!("a: {}\r\n", "x".repeat(MAX_BUFFER))] {
+            let (_http, mut client, _serving) = open();
+            let request = format!("GET /healthz HTTP/1.1\r\n{headers}\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let answer = rest(&mut client).await;
+            assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stop_ends_connections_after_their_answers() {
+        let (http, mut client, serving) = open();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut first = [0; 12];
+        client.read_exact(&mut first).await.unwrap();
+        let begun = Instant::now();
+        http.stop().await;
+        serving.await.unwrap();
+        assert_eq!((&first, begun.elapsed()), (b"HTTP/1.1 200", Duration::ZERO));
+    }
+}
