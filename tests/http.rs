@@ -447,3 +447,67 @@ fn no_relay_reaches_the_port_of_http() {
     let free = SocketAddr::new(daemon.addr("http").ip(), 9);
     assert_eq!(bind(free).0, Class::Success);
 }
+
+/// Splits a line of shell into words, with quotes of both kinds and one variable.
+fn words(line: &str, key: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.replace("\\\n", " ").chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (' ', None) => words.push(String::new()),
+            (c, _) => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).map(|word| word.replace("$KEY", key)).collect()
+}
+
+/// Runs a `curl` command of the documents.
+fn curl(daemon: &Daemon, command: &str) -> Answer {
+    let words = words(command, "usual-key");
+    let values = |flag: &str| {
+        let at = words.iter().enumerate().filter(move |(_, word)| *word == flag).map(|(at, _)| at + 1);
+        at.map(|at| words[at].as_str()).collect::<Vec<_>>()
+    };
+    let path = words.iter().find_map(|word| word.strip_prefix("http://127.0.0.1:8080")).unwrap();
+    let body = values("-d").first().copied().unwrap_or_default();
+    let headers: Vec<_> = values("-H").iter().map(|line| line.split_once(": ").unwrap()).collect();
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    ask(daemon, &format!("{method} {path}"), &headers, body)
+}
+
+/// Replaces what differs from run to run, so that two documents can be compared.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Null | Value::Bool(_) => value.clone(),
+        Value::Number(_) => json!(0),
+        Value::String(_) => json!(""),
+    }
+}
+
+#[test]
+fn the_examples_of_the_document_answer_as_it_says() {
+    let daemon = Daemon::start(FLAGS);
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+    let mut examples = text.split("\n```sh\n").skip(1).peekable();
+    assert!(examples.peek().is_some());
+    for example in examples {
+        let (command, after) = example.split_once("\n```\n").unwrap();
+        let answer = curl(&daemon, command);
+        let shown = after.trim_start().strip_prefix("```json\n").and_then(|rest| rest.split_once("\n```"));
+        match shown {
+            Some((shown, _)) => {
+                let shown: Value = serde_json::from_str(shown).unwrap();
+                assert_eq!(shape(&answer.json()), shape(&shown), "{command}");
+                assert_eq!(u64::from(answer.status), shown["status"].as_u64().unwrap_or(200), "{command}");
+            }
+            None => assert!(after.contains(&format!("`{}`", answer.body.trim())), "{command}"),
+        }
+    }
+    for code in ["400", "401", "403", "404", "405", "408", "413", "415", "429", "503"] {
+        assert!(text.contains(&format!("| {code} | `")), "{code}");
+    }
+}

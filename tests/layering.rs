@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stun", &[]),
     ("telemetry", &[]),
     ("time", &[]),
-    ("turn", &["auth", "bucket", "reasons", "stun", "time"]),
+    ("turn", &["auth", "bucket", "reasons", "rng", "stun", "time"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -105,7 +105,7 @@ pub fn wanted(matches: &ArgMatches) -> (Wanted, Vec<Mistake>) {
     }
     let request = request(&values);
     let checked = json::members(&request).ok().map(|members| node::claims(&members, 0));
-    if mistakes.is_empty() && !checked.is_some_and(|claims| claims.is_ok()) {
+    if mistakes.is_empty() && checked.is_none_or(|claims| claims.is_err()) {
         let advice = "write up to 256 bytes as --sub";
         mistakes.push(Mistake::new(Origin::CommandLine, "a claim is too long", advice));
     }
