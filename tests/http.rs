@@ -281,7 +281,9 @@ fn a_minted_token_verifies_and_says_what_was_asked() {
 
 #[test]
 fn keys_made_on_first_start_open_everything() {
-    let daemon = Daemon::start(&["--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--relay-address=127.0.0.1"]);
+    let flags =
+        ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--relay-address=127.0.0.1", "--log-level=trace"];
+    let daemon = Daemon::start(&flags);
     let key = fs::read_to_string(daemon.state().join("api-key")).unwrap();
     let bearer = format!("Bearer {}", key.trim());
     for path in ["/v1/credentials", "/v1/tokens"] {

@@ -277,6 +277,18 @@ fn without_http_no_secret_of_it_is_made() {
 }
 
 #[test]
+fn a_default_of_http_whose_secrets_cannot_be_kept_is_left_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().join("state");
+    let flags = [("auth-secret", "s"), ("state-dir", path.to_str().unwrap())];
+    let mut config = loaded(&flags).config;
+    let said = prepare(&mut config, 0).unwrap();
+    assert!(config.http.is_none() && said[0].starts_with("no HTTP"), "{said:?}");
+    let mut config = loaded(&[flags.as_slice(), &[("http", "127.0.0.1:0")]].concat()).config;
+    assert!(prepare(&mut config, 0).is_err());
+}
+
+#[test]
 fn a_default_of_http_gives_way_and_a_given_address_does_not() {
     assert!(loaded(&[("listen", "0.0.0.0:8080")]).config.http.is_none());
     assert!(one_mistake(&[("listen", "[::]:8080"), ("http", "127.0.0.1:8080")]).contains("collides"));

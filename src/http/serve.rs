@@ -22,6 +22,7 @@ use warp::reply::Response;
 use crate::http::api::{Api, Backend, Settings};
 use crate::http::origin::{self, Judgment};
 use crate::http::routes::routes;
+use crate::telemetry::ClientAddr;
 
 /// How long the head of a request may take, the first included, and how long a connection may idle before the next.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -145,6 +146,10 @@ impl Front {
         head.extensions.insert(peer);
         let mut service = warp::service(self.routes);
         let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
+        let status = response.status();
+        if !status.is_success() {
+            tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
+        }
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         match origin {

@@ -38,8 +38,6 @@ impl TlsService {
         config.send_tls13_tickets = 1;
         let mut mixed = config.clone();
         mixed.alpn_protocols = HTTP_PROTOCOLS.iter().chain(&PROTOCOLS).map(|name| name.to_vec()).collect();
-        // A ticket is good on the port alone that gave it: the protocols differ.
-        mixed.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(TlsService { config: Arc::new(config), mixed: Arc::new(mixed), certificate })
     }
 

@@ -38,6 +38,16 @@ pub enum HttpBytes {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl HttpBytes {
+    /// Returns the socket below.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            HttpBytes::Plain(stream) => stream,
+            HttpBytes::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 impl AsyncRead for HttpBytes {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

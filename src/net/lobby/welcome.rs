@@ -130,6 +130,7 @@ impl Lobby {
         places: Places,
     ) -> Result<(), Close> {
         let http = self.http.as_ref().ok_or(Close::NotTurn)?;
+        prepare_http(stream.socket()).map_err(|_| Close::Io)?;
         http(HttpStream { stream, remote, local, places: HttpPlaces(places) });
         Ok(())
     }
@@ -147,6 +148,15 @@ impl Lobby {
         let shard = self.shards.iter().min_by_key(|shard| shard.open_streams()).ok_or(Close::Shutdown)?;
         shard.hand_over(Handoff { socket, session, remote, local, places }).map_err(|_| Close::Shutdown)
     }
+}
+
+/// How long a client of HTTP may leave what it was sent unacknowledged or unread.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// A client that stops reading is found out by the kernel.
+fn prepare_http(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    SockRef::from(socket).set_tcp_user_timeout(Some(UNREAD))
 }
 
 /// Bytes that the kernel keeps unsent for a stream: what waits longer waits in our queue, where old data gives way.
