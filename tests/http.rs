@@ -127,8 +127,12 @@ fn every_refusal_is_a_problem_document() {
         answer.assert_problem(405, "unsupported");
         assert_eq!(answer.header("allow"), Some(allow));
     }
-    let large = format!("{{\"subject\":\"{}\"}}", "x".repeat(65_536));
-    ask(&daemon, mint, &[KEY, JSON], &large).assert_problem(413, "too_large");
+    for len in [65_525, 4 << 20] {
+        let large = format!("{{\"subject\":\"{}\"}}", "x".repeat(len));
+        ask(&daemon, mint, &[KEY, JSON], &large).assert_problem(413, "too_large");
+    }
+    let largest = format!("{{\"later\":\"{}\"}}", "x".repeat(65_524));
+    assert_eq!((largest.len(), ask(&daemon, mint, &[KEY, JSON], &largest).status), (65_536, 200));
     ask(&daemon, mint, &[KEY, ("Content-Type", "text/plain")], "{}").assert_problem(415, "unsupported");
     ask(&daemon, mint, &[KEY], "{}").assert_problem(415, "unsupported");
     for body in [

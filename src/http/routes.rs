@@ -18,6 +18,9 @@ use crate::http::{credentials, openapi, tokens};
 
 /// Largest body in bytes.
 const MAX_BODY: usize = 64 << 10;
+/// Bytes of a body that is too large which are read all the same: a client that still sends when the answer comes may
+/// never see it.
+const MAX_DISCARDED: usize = 16 << 20;
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -102,21 +105,22 @@ async fn whole<B: Buf>(
         return Err(Problem::UnsupportedType);
     }
     let reading = async {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut len) = (Vec::new(), 0);
         pin_mut!(body);
         while let Some(chunk) = body.next().await {
             let mut chunk = chunk.map_err(|_| Problem::BadRequest("the body breaks off".to_owned()))?;
-            if bytes.len() + chunk.remaining() > MAX_BODY {
-                return Err(Problem::TooLarge);
+            len += chunk.remaining();
+            if len > MAX_DISCARDED {
+                break;
             }
-            while chunk.has_remaining() {
+            while chunk.has_remaining() && len <= MAX_BODY {
                 let part = chunk.chunk();
-                let len = part.len();
+                let part_len = part.len();
                 bytes.extend_from_slice(part);
-                chunk.advance(len);
+                chunk.advance(part_len);
             }
         }
-        Ok(bytes)
+        if len > MAX_BODY { Err(Problem::TooLarge) } else { Ok(bytes) }
     };
     let bytes = tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(Problem::Timeout))?;
     if !is_json && !bytes.is_empty() {
