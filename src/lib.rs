@@ -27,6 +27,9 @@ pub mod cli;
 /// From what was typed to checked values.
 #[cfg(feature = "daemon")]
 pub mod config;
+/// HTTP: routes, keys and join tokens.
+#[cfg(feature = "daemon")]
+pub mod http;
 /// Sockets, threads and streams.
 #[cfg(feature = "daemon")]
 pub mod net;

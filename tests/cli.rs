@@ -142,11 +142,26 @@ fn mistakes_of_all_three_places_are_reported_together() {
 
 #[test]
 fn flags_of_features_that_are_not_built_are_refused() {
-    let message = Sandbox::new().refused(&["serve", "--https", "[::]:443", "--dtls"], &[]);
+    let message = Sandbox::new().refused(&["serve", "--mobility", "--dtls"], &[]);
     assert_names_all(
         &message,
-        &["2 mistakes", "--https: there is no such flag", "--dtls: there is no such flag"],
+        &["2 mistakes", "--mobility: there is no such flag", "--dtls: there is no such flag"],
     );
+}
+
+#[test]
+fn a_join_token_is_signed_with_the_given_secret() {
+    let sandbox = Sandbox::new();
+    let secret = "k:0123456789abcdef0123456789abcdef";
+    let command =
+        ["token", "--token-secret", secret, "--room", "tea", "--sub", "alice", "--ttl", "1h", "--json"];
+    let answer: serde_json::Value = serde_json::from_str(&sandbox.fine(&command, &[])).unwrap();
+    let keys = turnpike::http::TokenKeys::new([(Some("k"), &secret.as_bytes()[2..])]);
+    let expires_at = answer["expires_at"].as_u64().unwrap();
+    let token = keys.verify(answer["token"].as_str().unwrap(), expires_at - 3600).unwrap();
+    assert!(token.opens("tea") && token.sub.as_deref() == Some("alice"));
+    let message = sandbox.refused(&["token", "--rom", "tea", "--ttl", "x", "--perm", "fly"], &[]);
+    assert_names_all(&message, &["3 mistakes", "did you mean --room?", "--ttl: \"x\"", "--perm: \"fly\""]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["json"]),
     ("bucket", &["time"]),
-    ("cli", &["auth", "config", "net::clock", "node", "telemetry"]),
+    ("cli", &["auth", "config", "json", "net::clock", "node", "telemetry"]),
     ("config", &["auth", "telemetry"]),
     ("net", &["auth", "bucket", "reasons", "stun", "telemetry", "time", "turn"]),
     (
@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("http", &["auth", "bucket", "json", "signal", "telemetry", "time"]),
     ("backplane", &["signal", "telemetry", "time"]),
+    ("json", &[]),
     ("reasons", &[]),
     ("signal", &["auth", "bucket", "json", "reasons", "rng", "time"]),
     ("stun", &[]),
@@ -38,7 +39,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("turn", &["auth", "bucket", "reasons", "rng", "stun", "time"]),
     ("main", &["cli"]),
-    ("json", &[]),
     ("lib", &[]),
     ("rng", &[]),
 ];

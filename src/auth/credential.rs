@@ -70,6 +70,20 @@ pub fn mint(secret: &[u8], subject: &str, expires_at: u64) -> Minted {
     Minted { username, password }
 }
 
+/// Longest subject of a minted credential in bytes.
+const LONGEST_SUBJECT: usize = 128;
+
+/// Returns whether a text can be the subject of a credential: 1 to 128 bytes of the OpaqueString profile, no
+/// colon.
+#[must_use]
+pub fn is_subject(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LONGEST_SUBJECT
+        && !text.contains(':')
+        && !text.chars().any(char::is_control)
+        && OpaqueString::enforce(text).is_ok()
+}
+
 /// The users and shared secrets that open this server.
 pub struct Credentials {
     realm: String,

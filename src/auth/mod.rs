@@ -2,13 +2,15 @@
 
 #![warn(missing_docs)]
 
+mod api_key;
 mod credential;
 mod glob;
 mod grant;
 mod join_token;
 mod origin;
 
-pub use credential::{Credentials, LongTermKey, Minted, mint};
+pub use api_key::{ApiKeys, KeyIndex, Scope, Scopes};
+pub use credential::{Credentials, LongTermKey, Minted, is_subject, mint};
 pub use glob::Glob;
 pub use grant::{Grant, SessionId};
 pub use join_token::{IcePolicy, IceTerms, JoinToken, Permissions, TokenError};

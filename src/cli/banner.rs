@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::auth::Minted;
-use crate::config::ice_urls::{self, Reachable};
+use crate::config::ice_urls::{self, Ports};
 use crate::config::{Config, IceUrl, PortRange};
 
 /// Lifetime of the credential in the banner.
@@ -22,6 +22,10 @@ pub enum Protocol {
     Tcp,
     /// TLS over TCP.
     Tls,
+    /// HTTP without TLS.
+    Http,
+    /// HTTP and TURN over TLS.
+    Https,
 }
 
 /// A bound socket with its real port.
@@ -67,18 +71,14 @@ pub struct BannerFacts {
 
 /// Returns the URLs that clients of this daemon are told.
 pub fn urls(config: &Config, listening: &[Listening], relays: &[RelayOn]) -> Vec<IceUrl> {
-    if !config.ice_urls.is_empty() {
-        return config.ice_urls.clone();
-    }
     let advertised: Vec<IpAddr> = relays.iter().map(|relay| relay.advertised).collect();
     let port = |protocol| listening.iter().find(|bound| bound.protocol == protocol).map(|b| b.address.port());
-    ice_urls::generate(&Reachable {
-        host: config.public_host(&advertised),
-        tls_host: config.tls_host(&advertised),
+    let ports = Ports {
         udp: port(Protocol::Udp),
         tcp: port(Protocol::Tcp),
-        tls: port(Protocol::Tls),
-    })
+        tls: port(Protocol::Https).or_else(|| port(Protocol::Tls)),
+    };
+    ice_urls::told(config, ports, &advertised)
 }
 
 /// Joins URLs and a credential to what a page passes to `RTCPeerConnection`.
@@ -119,6 +119,8 @@ fn by_address(listening: &[Listening]) -> Vec<(SocketAddr, String)> {
             Protocol::Udp => "UDP",
             Protocol::Tcp => "TCP",
             Protocol::Tls => "TLS",
+            Protocol::Http => "HTTP",
+            Protocol::Https => "HTTPS",
         };
         match lines.iter_mut().find(|(address, _)| *address == bound.address) {
             Some((_, protocols)) => {

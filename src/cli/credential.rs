@@ -10,7 +10,8 @@ use crate::config::arguments::{Known, clap_argument};
 use crate::config::credentials::{MINTING_FLAGS, Minting};
 use crate::config::flags;
 use crate::config::mistake::{Fault, Mistake, Origin};
-use crate::config::{Secret, names, secrets, units};
+use crate::config::secrets::Generated;
+use crate::config::{Secret, names, units};
 
 /// Longest subject in bytes, as the HTTP API has it.
 pub const LONGEST_SUBJECT: usize = 128;
@@ -105,11 +106,11 @@ pub fn minting_secret(minting: &Minting) -> Result<Secret, String> {
         return Ok(secret.clone());
     }
     let directory = minting.state_dir.as_deref().ok_or("there is no state directory; give --state-dir")?;
-    match secrets::read_auth_secret(directory) {
+    match Generated::AuthSecret.read(directory) {
         Ok(Some(secret)) => Ok(secret),
         Ok(None) => Err(format!(
             "{}: there is no secret yet; start `turnpike serve` once, or give --state-dir or --auth-secret",
-            secrets::auth_secret_path(directory).display()
+            Generated::AuthSecret.path(directory).display()
         )),
         Err(error) => Err(error.to_string()),
     }

@@ -4,6 +4,7 @@ pub mod banner;
 pub mod credential;
 pub mod output;
 pub mod serve;
+pub mod token;
 
 use std::env;
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
     let (known, positionals) = match name.as_deref() {
         Some("serve" | "check-config") => (serve::known_flags(), 0),
         Some("credential") => (credential::known_flags(), 1),
+        Some("token") => (token::known_flags(), 0),
         // Without a command there is a question for help, or a mistake that clap explains.
         _ => return finish(&command().try_get_matches_from(with_program(arguments)).err()),
     };
@@ -52,6 +54,7 @@ pub fn command() -> Command {
         .subcommand(serve::command("serve", "Run the daemon"))
         .subcommand(serve::command("check-config", "Check what serve would be told, and open no socket"))
         .subcommand(credential::command())
+        .subcommand(token::command())
 }
 
 type Parsed = (Option<ArgMatches>, Vec<Mistake>);
@@ -95,6 +98,14 @@ fn run(name: &str, matches: Option<&ArgMatches>, mut mistakes: Vec<Mistake>) -> 
         let minting = config::resolve_minting(typed, &facts);
         return report(minting, |minting| wanted.map_or(USAGE, |wanted| mint(&wanted, &minting)));
     }
+    if name == "token" {
+        let wanted = matches.map(token::wanted);
+        let (wanted, found) = wanted.map_or((None, Vec::new()), |(wanted, found)| (Some(wanted), found));
+        mistakes.extend(found);
+        let typed = config::collect((layer, mistakes), &variables, &facts);
+        let signing = config::resolve_signing(typed, &facts);
+        return report(signing, |signing| wanted.map_or(USAGE, |wanted| sign(&wanted, &signing)));
+    }
     let typed = config::collect((layer, mistakes), &variables, &facts);
     let loaded = config::resolve_all(typed, &facts);
     report(loaded, |loaded| match name {
@@ -121,6 +132,19 @@ fn mint(wanted: &credential::Wanted, minting: &config::credentials::Minting) -> 
     match credential::minting_secret(minting) {
         Ok(secret) => {
             print(&credential::mint(&secret, &wanted.subject, ttl, clock::unix_now(), wanted.json));
+            FINE
+        }
+        Err(problem) => {
+            complain(&format!("turnpike: {problem}\n"));
+            FAILED
+        }
+    }
+}
+
+fn sign(wanted: &token::Wanted, signing: &config::credentials::Signing) -> u8 {
+    match token::sign(wanted, signing, clock::unix_now()) {
+        Ok(text) => {
+            print(&text);
             FINE
         }
         Err(problem) => {

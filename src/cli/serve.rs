@@ -43,6 +43,8 @@ pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
                 Carrier::Udp => Protocol::Udp,
                 Carrier::Tcp => Protocol::Tcp,
                 Carrier::Tls => Protocol::Tls,
+                Carrier::Http => Protocol::Http,
+                Carrier::Https => Protocol::Https,
             },
             address: bound.addr,
         });

@@ -29,6 +29,20 @@ pub fn listen_tls(text: &str) -> Result<Listen, Fault> {
     Ok(Listen { transports: Transports::Tcp, ..listen })
 }
 
+/// Reads `ADDR:PORT` of a listener for HTTP; `off` is none.
+pub fn http(text: &str) -> Result<Option<Listen>, Fault> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Ok(Some(Listen { transports: Transports::Tcp, address, is_default: false })),
+        Err(_) => Err(Fault::new(
+            "this is not an address with a port",
+            "write one like 127.0.0.1:8080 or [::]:443, or off",
+        )),
+    }
+}
+
 /// Tells whether two listeners would fight for the same sockets.
 pub fn collide(a: &Listen, b: &Listen) -> bool {
     let shares_transport =

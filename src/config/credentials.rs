@@ -8,8 +8,11 @@ use crate::config::mistake::{Mistake, Origin};
 use crate::config::names;
 use crate::config::reader::{self, Reader};
 use crate::config::state;
-use crate::config::types::{Secret, StaticUser};
+use crate::config::types::{ApiKey, Secret, StaticUser, TokenSecret};
 use crate::config::units;
+
+/// RFC 7518 §3.2: a key of HS256 has at least the size of its hash.
+const LEAST_TOKEN_SECRET: usize = 32;
 
 /// What minting takes.
 #[derive(Debug)]
@@ -71,6 +74,58 @@ pub fn users(reader: &mut Reader<'_>) -> Vec<StaticUser> {
         }
     }
     users.into_iter().map(|(user, _)| user).collect()
+}
+
+/// Resolves the keys of the HTTP API, those of files behind those given.
+pub fn api_keys(reader: &mut Reader<'_>) -> Vec<ApiKey> {
+    let given = reader.list("api-key", names::api_key).unwrap_or_default();
+    let mut keys: Vec<ApiKey> = given.into_iter().map(|(key, _)| key).collect();
+    for (path, origin) in reader.list("api-key-file", reader::path).unwrap_or_default() {
+        let Some(text) = reader.secret_file("api-key-file", &path, &origin) else { continue };
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match names::api_key(line.trim()) {
+                Ok(key) => keys.push(key),
+                Err(fault) => {
+                    let origin = Origin::File { path: path.clone(), line: Some(index + 1) };
+                    reader.mistakes.push(Mistake { origin, given: None, fault });
+                }
+            }
+        }
+    }
+    keys
+}
+
+/// What signing a join token takes.
+#[derive(Debug)]
+pub struct Signing {
+    /// Empty = the generated one in the state directory.
+    pub token_secrets: Vec<TokenSecret>,
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The flags that `signing` reads.
+pub const SIGNING_FLAGS: [&str; 3] = ["config", "token-secret", "state-dir"];
+
+pub fn signing(reader: &mut Reader<'_>, facts: &Facts) -> Signing {
+    let state_dir = reader.single("state-dir", reader::path).or_else(|| state::default_directory(facts));
+    Signing { token_secrets: token_secrets(reader), state_dir }
+}
+
+/// Resolves the secrets that sign join tokens.
+pub fn token_secrets(reader: &mut Reader<'_>) -> Vec<TokenSecret> {
+    let secrets = reader.list("token-secret", names::token_secret).unwrap_or_default();
+    for (index, (secret, origin)) in secrets.iter().enumerate() {
+        let is_repeated = |(earlier, _): &(TokenSecret, Origin)| earlier.kid == secret.kid;
+        if secret.kid.is_some() && secrets[..index].iter().any(is_repeated) {
+            reader.blame_at(origin.clone(), "there are two secrets of this name", "name each differently");
+        }
+    }
+    if secrets.iter().any(|(secret, _)| secret.secret.as_bytes().len() < LEAST_TOKEN_SECRET) {
+        reader.warnings.push(format!(
+            "a token secret has fewer than {LEAST_TOKEN_SECRET} bytes: it can be guessed from a token"
+        ));
+    }
+    secrets.into_iter().map(|(secret, _)| secret).collect()
 }
 
 fn auth_secrets(reader: &mut Reader<'_>) -> Vec<Secret> {

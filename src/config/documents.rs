@@ -20,7 +20,8 @@ the exit code is 2.
 - Bit rates are written `500kbit`, `2mbit` or `1gbit`; a plain number counts bits a second.
 - For every `max-` setting and every rate, 0 means unlimited.
 - Networks are written as CIDR (`10.0.0.0/8`) or as one address; a range `a-b` is answered with the networks to write.
-- In the environment, lists are comma separated; `TURNPIKE_USER` and `TURNPIKE_AUTH_SECRET` have one entry a line.
+- In the environment, lists are comma separated; `TURNPIKE_USER`, `TURNPIKE_AUTH_SECRET`, `TURNPIKE_API_KEY` and
+  `TURNPIKE_TOKEN_SECRET` have one entry a line.
 - In the file, keys stand at the top level; numbers, booleans and arrays may be TOML's own.
 - `TURNPIKE_FLAGS` is left to the service unit; any other `TURNPIKE_` variable must be one of these.
 ";

@@ -106,6 +106,7 @@ pub fn sections() -> Vec<&'static str> {
 const FILE: &str = "Configuration file";
 const LISTEN: &str = "Listeners";
 const TLS: &str = "TLS";
+const HTTP: &str = "HTTP";
 const URLS: &str = "What clients are told";
 const RELAY: &str = "Relay addresses and ports";
 const USERS: &str = "Users and credentials";
@@ -146,7 +147,7 @@ const fn switch(section: &'static str, name: &'static str, help: &'static str) -
 
 /// Every flag, in the order of help and documents.
 #[rustfmt::skip]
-pub static FLAGS: [Flag; 39] = [
+pub static FLAGS: [Flag; 46] = [
     single(FILE, "config", "FILE", Described("/etc/turnpike/turnpike.toml if it exists"),
         "TOML file with the same names as keys; flags win over the environment, that over the file"),
 
@@ -165,6 +166,21 @@ pub static FLAGS: [Flag; 39] = [
         "File with the private key of --tls-cert"),
     switch(TLS, "tls-self-signed",
         "Make a certificate of its own, kept in the state directory, for --public-host, the host name, localhost and the listen addresses"),
+
+    single(HTTP, "http", "ADDR:PORT|off", Value("127.0.0.1:8080"),
+        "Address for the HTTP API without TLS: for the same host, or behind a proxy; a default that is taken is left out with a warning"),
+    single(HTTP, "https", "ADDR:PORT", Nothing,
+        "Address for the HTTP API over TLS, HTTP/1.1 and HTTP/2; TURN over TLS is served on the same port"),
+    lines(HTTP, "api-key", "[SCOPES@]KEY",
+        "Bearer key of the HTTP API, like mint,token@KEY; scopes are mint, token, publish, read and admin, all but admin if none is named; without a key one of all scopes is made on first start and kept in the state directory").keeping_secret(),
+    list(HTTP, "api-key-file", "FILE", Nothing,
+        "File with keys like those of --api-key, one a line"),
+    lines(HTTP, "token-secret", "[KID:]SECRET",
+        "Shared secret for join tokens (HS256), with the kid that names it: the first signs, all verify; without one it is made on first start and kept in the state directory").keeping_secret(),
+    list(HTTP, "allow-origin", "ORIGIN", Described("the own origin"),
+        "Web origin whose pages may call the API, like https://app.example, or *"),
+    list(HTTP, "trusted-proxy", "CIDR", Nothing,
+        "Proxies whose Forwarded and X-Forwarded headers are believed"),
 
     single(URLS, "public-host", "NAME", Described("first DNS name of the certificate, else the external, else the relay address"),
         "Host in every URL that is handed out; for turns: it must match the certificate"),
@@ -267,6 +283,6 @@ mod tests {
     #[test]
     fn flags_that_hold_secrets_never_show_their_value() {
         let secret: Vec<_> = FLAGS.iter().filter(|flag| flag.secret).map(|flag| flag.name).collect();
-        assert_eq!(secret, ["user", "auth-secret"]);
+        assert_eq!(secret, ["api-key", "token-secret", "user", "auth-secret"]);
     }
 }

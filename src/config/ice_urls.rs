@@ -1,10 +1,10 @@
 //! The URLs of `iceServers` (RFC 7064, RFC 7065): generated ones, and checks of those given.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::mistake::Fault;
 use crate::config::names;
-use crate::config::types::{Host, IceUrl};
+use crate::config::types::{Config, Host, IceUrl};
 
 /// Browsers slow down and warn from the fifth server on.
 pub const MOST_URLS: usize = 4;
@@ -24,7 +24,28 @@ pub struct Reachable {
     pub tls: Option<u16>,
 }
 
-/// Generates the URLs that clients are told.
+/// Ports of the listeners, `None` where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub udp: Option<u16>,
+    pub tcp: Option<u16>,
+    /// Port of TURN over TLS; of HTTPS where there is one.
+    pub tls: Option<u16>,
+}
+
+/// Returns the URLs that clients of a daemon are told: the given ones, else generated ones.
+///
+/// `advertised` lists the relay addresses as the world sees them.
+pub fn told(config: &Config, ports: Ports, advertised: &[IpAddr]) -> Vec<IceUrl> {
+    if !config.ice_urls.is_empty() {
+        return config.ice_urls.clone();
+    }
+    let Ports { udp, tcp, tls } = ports;
+    let (host, tls_host) = (config.public_host(advertised), config.tls_host(advertised));
+    generate(&Reachable { host, tls_host, udp, tcp, tls })
+}
+
+/// Generates URLs for what can be reached.
 pub fn generate(reachable: &Reachable) -> Vec<IceUrl> {
     let Reachable { host, tls_host, udp, tcp, tls } = reachable;
     let stun = udp.map(|port| format!("stun:{host}{}", suffix(port, STUN_PORT)));

@@ -25,11 +25,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::auth::Scopes;
 use facts::Facts;
 use mistake::{Mistake, Mistakes, Origin};
 use raw::{Layer, Raw};
 use reader::Reader;
 pub use resolve::{Loaded, private_relay_warning};
+use secrets::Generated;
 use state::StateError;
 pub use types::*;
 
@@ -91,18 +93,38 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
+/// Resolves only what signing a join token takes.
+pub fn resolve_signing(typed: Typed, facts: &Facts) -> Result<credentials::Signing, Mistakes> {
+    let mut reader = Reader::new(&typed.raw, typed.mistakes);
+    let signing = credentials::signing(&mut reader, facts);
+    if reader.mistakes.is_empty() { Ok(signing) } else { Err(Mistakes(reader.mistakes)) }
+}
+
 /// Reads or makes what the state directory keeps.
 pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Prepared, StateError> {
     let mut prepared = Prepared::default();
     if config.auth_secrets.is_empty() {
         let directory = state_directory(config);
-        let (secret, is_new) = secrets::read_or_make_auth_secret(directory)?;
-        let path = secrets::auth_secret_path(directory);
+        let (secret, is_new) = Generated::AuthSecret.read_or_make(directory)?;
+        let path = Generated::AuthSecret.path(directory);
         if is_new {
             prepared.made.push(format!("made a shared secret: {}", path.display()));
         }
         prepared.warnings.extend(state::warning_if_open(&path));
         config.auth_secrets = vec![secret];
+    }
+    if config.http.is_some() || config.https.is_some() {
+        match prepare_http(config) {
+            Ok(what) => {
+                prepared.made.extend(what.made);
+                prepared.warnings.extend(what.warnings);
+            }
+            Err(error) if config.https.is_none() && config.http.is_some_and(|http| http.is_default) => {
+                config.http = None;
+                prepared.warnings.push(format!("no HTTP: its secrets cannot be kept: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     if let Tls::SelfSigned { names } = &config.tls {
         let directory = state_directory(config);
@@ -111,6 +133,30 @@ pub fn prepare(config: &mut Config, now_unix: u64) -> Result<Prepared, StateErro
             prepared.made.push(format!("made a self-signed certificate for {}", names.join(", ")));
         }
         config.certificate = Some(certificate);
+    }
+    Ok(prepared)
+}
+
+/// Reads or makes the secrets of HTTP; without a state directory there are none, and the API stays closed.
+fn prepare_http(config: &mut Config) -> Result<Prepared, StateError> {
+    let mut prepared = Prepared::default();
+    let Some(directory) = &config.state_dir else { return Ok(prepared) };
+    let mut keep = |kept: Generated, what: &str| {
+        let (secret, is_new) = kept.read_or_make(directory)?;
+        let path = kept.path(directory);
+        if is_new {
+            prepared.made.push(format!("made {what}: {}", path.display()));
+        }
+        prepared.warnings.extend(state::warning_if_open(&path));
+        Ok::<_, StateError>(secret)
+    };
+    if config.api_keys.is_empty() {
+        let secret = keep(Generated::ApiKey, "an API key")?;
+        config.api_keys = vec![ApiKey { scopes: Scopes::ALL, secret }];
+    }
+    if config.token_secrets.is_empty() {
+        let secret = keep(Generated::TokenSecret, "a secret for join tokens")?;
+        config.token_secrets = vec![TokenSecret { kid: None, secret }];
     }
     Ok(prepared)
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use precis_profiles::OpaqueString;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 
+use crate::auth::Scopes;
 use crate::config::mistake::Fault;
-use crate::config::types::{Host, Realm, Secret, StaticUser};
+use crate::config::types::{ApiKey, Host, Realm, Secret, StaticUser, TokenSecret};
 
 /// RFC 8489 §14.9: a REALM is shorter than 128 characters.
 const LONGEST_REALM: usize = 127;
@@ -73,6 +74,59 @@ pub fn secret(text: &str) -> Result<Secret, Fault> {
     Ok(Secret::new(text))
 }
 
+/// Reads `[SCOPES@]KEY`, as it can stand behind `Authorization: Bearer`.
+pub fn api_key(text: &str) -> Result<ApiKey, Fault> {
+    let (scopes, key) = match text.split_once('@') {
+        Some((scopes, key)) => {
+            let advice = "write mint, token, publish, read or admin, with commas between them";
+            let scopes = Scopes::parse(scopes).ok_or_else(|| Fault::new("a scope is unknown", advice))?;
+            (scopes, key)
+        }
+        None => (Scopes::USUAL, text),
+    };
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = "the key is empty or has characters that no header takes";
+        return Err(Fault::new(problem, "write at least 16 random letters and digits"));
+    }
+    Ok(ApiKey { scopes, secret: Secret::new(key) })
+}
+
+/// Reads `[KID:]SECRET`.
+pub fn token_secret(text: &str) -> Result<TokenSecret, Fault> {
+    let (kid, secret_text) = match text.split_once(':') {
+        Some((kid, rest)) => (Some(kid), rest),
+        None => (None, text),
+    };
+    let is_name = |kid: &str| {
+        (1..=64).contains(&kid.len())
+            && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if !kid.is_none_or(is_name) {
+        let problem = "the name before the colon is empty or strange";
+        return Err(Fault::new(problem, "write up to 64 letters, digits, dashes and dots there"));
+    }
+    Ok(TokenSecret { kid: kid.map(str::to_owned), secret: secret(secret_text)? })
+}
+
+/// Reads a serialized web origin (RFC 6454 §6.2), or `*`.
+pub fn origin(text: &str) -> Result<String, Fault> {
+    let advice = "write one like https://app.example or http://localhost:5173, without a path";
+    let is_good = text.split_once("://").is_some_and(|(scheme, authority)| {
+        let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let is_authority = !authority.is_empty()
+            && authority.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+            && !authority.contains(['/', '?', '#', '@']);
+        is_scheme && is_authority
+    });
+    let has_default_port = [("http://", ":80"), ("https://", ":443")]
+        .iter()
+        .any(|(scheme, port)| text.starts_with(scheme) && text.ends_with(port));
+    if text != "*" && (!is_good || has_default_port) {
+        return Err(Fault::new("no browser sends this origin", advice));
+    }
+    Ok(text.to_owned())
+}
+
 /// Applies the OpaqueString profile (RFC 8265 §4.2).
 pub fn opaque(text: &str) -> Result<String, Fault> {
     OpaqueString::enforce(text).map(std::borrow::Cow::into_owned).map_err(|_| {
@@ -121,6 +175,38 @@ mod tests {
         let user = user("al\u{69}\u{308}ce:pass:word").unwrap();
         assert_eq!(user.name, "al\u{ef}ce");
         assert_eq!(user.password.expose(), "pass:word");
+    }
+
+    #[test]
+    fn keys_name_their_scopes_in_front() {
+        assert_eq!(api_key("k").unwrap().scopes, Scopes::USUAL);
+        let key = api_key("mint,read@k@y").unwrap();
+        assert_eq!((key.scopes, key.secret.expose()), (Scopes::parse("mint,read").unwrap(), "k@y"));
+        for bad in ["", "mint@", "mnt@k", "@k", "a b", "k\u{e9}y"] {
+            assert!(api_key(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn token_secrets_name_their_kid_in_front() {
+        assert_eq!(token_secret("s").unwrap().kid, None);
+        let named = token_secret("2026-11:a:b").unwrap();
+        assert_eq!((named.kid.as_deref(), named.secret.expose()), (Some("2026-11"), "a:b"));
+        for bad in ["", ":s", "k:", "a b:s"] {
+            assert!(token_secret(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_those_that_browsers_send() {
+        for good in ["*", "https://a.example", "http://localhost:5173", "http://[::1]:8080"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "a.example", "https://a.example/", "https://", "null", "https://A.example", "https://a:443"]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -32,8 +32,9 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
     let listen = r.list("listen", addresses::listen);
     let (mut tls, certificate) = tls(r);
     let (listen, listen_tls) = listeners(r, listen, tls != Tls::Off);
+    let http = http(r, &listen, &listen_tls, tls != Tls::Off);
     if let Tls::SelfSigned { names } = &mut tls {
-        let bound = listen.iter().chain(&listen_tls);
+        let bound = listen.iter().chain(&listen_tls).chain(&http.1);
         *names = self_signed_names(
             public_host_given.as_ref(),
             &relay_addresses,
@@ -62,6 +63,12 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
         relay_ports: r.value("relay-ports", units::port_range),
         users,
         auth_secrets: minting.auth_secrets,
+        http: http.0,
+        https: http.1,
+        api_keys: credentials::api_keys(r),
+        token_secrets: credentials::token_secrets(r),
+        allow_origins: values(r.list("allow-origin", names::origin)),
+        trusted_proxies: values(r.list("trusted-proxy", addresses::network)),
         credential_ttl: minting.credential_ttl,
         max_credential_ttl: minting.max_credential_ttl,
         expiry_grace: r.value("expiry-grace", units::duration),
@@ -209,6 +216,34 @@ fn listeners(
     let mut plain: Vec<Listen> = all.into_iter().map(|(listen, _)| listen).collect();
     let tls = plain.split_off(plain_count.min(plain.len()));
     (plain, tls)
+}
+
+/// Resolves the listeners of HTTP, plain and over TLS, beside those of TURN.
+fn http(
+    r: &mut Reader<'_>,
+    listen: &[Listen],
+    listen_tls: &[Listen],
+    has_tls: bool,
+) -> (Option<Listen>, Option<Listen>) {
+    let is_default = !r.is_given("http");
+    let http = r.value("http", addresses::http).map(|listen| Listen { is_default, ..listen });
+    let https = r.single("https", addresses::http).flatten();
+    if https.is_some() && !has_tls && r.are_good(&["tls-cert", "tls-key", "tls-self-signed"]) {
+        r.blame("https", "there is no certificate", "give --tls-cert and --tls-key, or --tls-self-signed");
+    }
+    let mut taken: Vec<Listen> = listen.iter().chain(listen_tls).copied().collect();
+    let collides =
+        |taken: &[Listen], one: &Listen| taken.iter().find(|other| addresses::collide(other, one)).copied();
+    for (name, one) in [("https", https), ("http", http.filter(|_| !is_default))] {
+        let Some(one) = one else { continue };
+        if let Some(other) = collides(&taken, &one) {
+            let problem = format!("it collides with {other}");
+            r.blame(name, problem, "give each listener an address and port of its own");
+        }
+        taken.push(one);
+    }
+    // A default gives way to what was asked for.
+    (http.filter(|http| !is_default || collides(&taken, http).is_none()), https)
 }
 
 fn self_signed_names<'a>(

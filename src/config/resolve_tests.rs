@@ -3,6 +3,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::auth::Scope;
+
 use super::facts::Facts;
 use super::flags::{FLAGS, Fallback};
 use super::mistake::Origin;
@@ -81,6 +83,7 @@ fn the_defaults_of_the_table_are_the_resolved_ones() {
         .collect();
     let mut explicit = loaded(&spelled).config;
     explicit.listen[0].is_default = true;
+    explicit.http = explicit.http.map(|http| Listen { is_default: true, ..http });
     assert_eq!(format!("{explicit:?}"), format!("{:?}", loaded(&[]).config));
 }
 
@@ -256,10 +259,12 @@ fn prepare_makes_secret_and_certificate_once() {
     let path = directory.path().join("state");
     let flags = [("tls-self-signed", "true"), ("state-dir", path.to_str().unwrap())];
     let mut first = loaded(&flags).config;
-    assert_eq!(prepare(&mut first, 1_790_000_000).unwrap().made.len(), 2);
+    assert_eq!(prepare(&mut first, 1_790_000_000).unwrap().made.len(), 4);
     let mut second = loaded(&flags).config;
     assert_eq!(prepare(&mut second, 1_790_000_000).unwrap().made, [""; 0]);
     assert_eq!(first.auth_secrets[0].expose(), second.auth_secrets[0].expose());
+    assert_eq!(first.api_keys[0].secret.expose(), second.api_keys[0].secret.expose());
+    assert_eq!(first.token_secrets[0].secret.expose(), second.token_secrets[0].secret.expose());
     assert!(second.certificate.is_some());
 }
 
@@ -272,6 +277,66 @@ fn a_kept_secret_that_others_may_read_is_warned_of() {
     let path = directory.path().join("auth-secret");
     fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     assert!(warnings()[0].contains("open to other users"), "{:?}", warnings());
+}
+
+#[test]
+fn without_http_no_secret_of_it_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = [("http", "off"), ("state-dir", directory.path().to_str().unwrap())];
+    let mut config = loaded(&flags).config;
+    assert_eq!(prepare(&mut config, 0).unwrap().made.len(), 1);
+    assert!(config.http.is_none() && config.api_keys.is_empty());
+}
+
+#[test]
+fn a_default_of_http_whose_secrets_cannot_be_kept_is_left_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().join("state");
+    let flags = [("auth-secret", "s"), ("state-dir", path.to_str().unwrap())];
+    let mut config = loaded(&flags).config;
+    let said = prepare(&mut config, 0).unwrap().warnings;
+    assert!(config.http.is_none() && said[0].starts_with("no HTTP"), "{said:?}");
+    let mut config = loaded(&[flags.as_slice(), &[("http", "127.0.0.1:0")]].concat()).config;
+    assert!(prepare(&mut config, 0).is_err());
+}
+
+#[test]
+fn a_default_of_http_gives_way_and_a_given_address_does_not() {
+    assert!(loaded(&[("listen", "0.0.0.0:8080")]).config.http.is_none());
+    assert!(one_mistake(&[("listen", "[::]:8080"), ("http", "127.0.0.1:8080")]).contains("collides"));
+    let both = [("tls-self-signed", "true"), ("https", "127.0.0.1:443"), ("http", "127.0.0.1:443")];
+    assert!(one_mistake(&both).contains("collides"));
+}
+
+#[test]
+fn https_needs_a_certificate() {
+    let message = one_mistake(&[("https", "[::]:443")]);
+    assert!(message.contains("--https") && message.contains("there is no certificate"), "{message}");
+    assert!(one_mistake(&[("http", "8080")]).contains("127.0.0.1:8080"));
+}
+
+#[test]
+fn api_keys_come_from_flags_and_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    fs::write(&path, "read@second\n\nthird\n").unwrap();
+    let flags = [("api-key", "first"), ("api-key-file", path.to_str().unwrap())];
+    let keys = loaded(&flags).config.api_keys;
+    assert_eq!(keys.iter().map(|key| key.secret.expose()).collect::<Vec<_>>(), ["first", "second", "third"]);
+    assert!(keys[1].scopes.allow(Scope::Read) && !keys[1].scopes.allow(Scope::Mint));
+    fs::write(&path, "good\nred@key\n").unwrap();
+    let message = one_mistake(&[("api-key-file", path.to_str().unwrap())]);
+    assert!(message.contains("line 2") && !message.contains("red@key"), "{message}");
+}
+
+#[test]
+fn token_secrets_have_names_of_their_own_and_some_length() {
+    let long = "x".repeat(32);
+    let (a, b) = (format!("a:{long}"), format!("b:{long}"));
+    assert_eq!(loaded(&[("token-secret", &a), ("token-secret", &b)]).config.token_secrets.len(), 2);
+    let message = one_mistake(&[("token-secret", &a), ("token-secret", &a)]);
+    assert!(message.contains("two secrets of this name") && !message.contains(&long), "{message}");
+    assert!(loaded(&[("token-secret", "short")]).warnings[0].contains("32 bytes"));
 }
 
 #[test]

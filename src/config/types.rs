@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use crate::auth::Scopes;
 use crate::telemetry::settings::LogConfig;
 
 /// Everything that `serve` was told, checked.
@@ -37,6 +38,16 @@ pub struct Config {
     pub users: Vec<StaticUser>,
     /// The first mints, all verify; never empty after `prepare`.
     pub auth_secrets: Vec<Secret>,
+    /// Plain HTTP; none = off.
+    pub http: Option<Listen>,
+    /// HTTP and TURN over TLS; none = off.
+    pub https: Option<Listen>,
+    /// Of the HTTP API; empty after `prepare` only where there is no state directory.
+    pub api_keys: Vec<ApiKey>,
+    /// The first signs, all verify; empty after `prepare` only where there is no state directory.
+    pub token_secrets: Vec<TokenSecret>,
+    pub allow_origins: Vec<String>,
+    pub trusted_proxies: Vec<IpNet>,
     pub credential_ttl: Duration,
     /// `None` = unlimited.
     pub max_credential_ttl: Option<Duration>,
@@ -66,7 +77,7 @@ impl Config {
 
     /// Returns the address for URLs: external, else a relay address that is listened on, else a listener's.
     fn public_address(&self, relay: &[IpAddr]) -> IpAddr {
-        let listeners = || self.listen.iter().chain(&self.listen_tls);
+        let listeners = || self.listen.iter().chain(&self.listen_tls).chain(&self.https);
         let is_reachable = |address: &IpAddr| listeners().any(|listen| listen.covers(*address));
         let external = self.external_addresses.iter().map(|external| external.public);
         let reached = relay.iter().copied().filter(is_reachable);
@@ -231,6 +242,21 @@ impl fmt::Display for PortRange {
 pub struct StaticUser {
     pub name: String,
     pub password: Secret,
+}
+
+/// A key of the HTTP API.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub scopes: Scopes,
+    pub secret: Secret,
+}
+
+/// A shared secret that signs join tokens.
+#[derive(Clone, Debug)]
+pub struct TokenSecret {
+    /// How tokens name it.
+    pub kid: Option<String>,
+    pub secret: Secret,
 }
 
 /// Limits on what clients may hold; `None` = unlimited.

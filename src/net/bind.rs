@@ -36,10 +36,12 @@ pub struct Listen {
     pub udp: bool,
     /// Whether TCP is served.
     pub tcp: bool,
-    /// Whether TCP connections have to begin with TLS.
-    pub tls_only: bool,
+    /// What TCP connections carry: anything but [`Carrier::Udp`].
+    pub stream: Carrier,
     /// Whether `[::]` may give way to `0.0.0.0` on a host without IPv6.
     pub may_fall_back: bool,
+    /// Whether the daemon starts without it where another program has the port.
+    pub may_be_missing: bool,
 }
 
 /// A listener as it is bound.
@@ -60,6 +62,10 @@ pub enum Carrier {
     Tcp,
     /// Streams inside TLS alone.
     Tls,
+    /// HTTP alone.
+    Http,
+    /// HTTP and STUN inside TLS.
+    Https,
 }
 
 impl Carrier {
@@ -70,6 +76,8 @@ impl Carrier {
             Carrier::Udp => "udp",
             Carrier::Tcp => "tcp",
             Carrier::Tls => "tls",
+            Carrier::Http => "http",
+            Carrier::Https => "https",
         }
     }
 }
@@ -120,6 +128,9 @@ impl Bound {
                     let addr = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), listen.addr.port());
                     bound.add(&Listen { addr, ..*listen }, false)?;
                 }
+                Err(error) if listen.may_be_missing && error.source.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::warn!("{error}; this listener is left out");
+                }
                 result => result?,
             }
         }
@@ -133,7 +144,7 @@ impl Bound {
     }
 
     fn add(&mut self, listen: &Listen, dual: bool) -> Result<(), BindError> {
-        let carrier = if listen.tls_only { Carrier::Tls } else { Carrier::Tcp };
+        let carrier = listen.stream;
         let mut addr = listen.addr;
         for attempt in 1.. {
             let tcp = if listen.tcp {
@@ -234,7 +245,14 @@ mod tests {
     use super::*;
 
     fn listen(addr: &str) -> Listen {
-        Listen { addr: addr.parse().unwrap(), udp: true, tcp: true, tls_only: false, may_fall_back: false }
+        Listen {
+            addr: addr.parse().unwrap(),
+            udp: true,
+            tcp: true,
+            stream: Carrier::Tcp,
+            may_fall_back: false,
+            may_be_missing: false,
+        }
     }
 
     fn bind(listeners: Vec<Listen>) -> Result<Bound, BindError> {
@@ -297,6 +315,16 @@ mod tests {
             received.push(std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count());
         }
         assert!(received.iter().sum::<usize>() == 64 && !received.contains(&0), "{received:?}");
+    }
+
+    #[test]
+    fn a_listener_that_may_be_missing_gives_way() {
+        let http = Listen { udp: false, stream: Carrier::Http, ..listen("127.0.0.1:0") };
+        let first = bind(vec![http]).unwrap();
+        let taken = Listen { addr: first.listeners()[0].addr, ..http };
+        assert!(bind(vec![taken]).is_err());
+        let bound = bind(vec![listen("127.0.0.1:0"), Listen { may_be_missing: true, ..taken }]).unwrap();
+        assert_eq!(bound.listeners().len(), 2);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod token;
 pub use bind::{BindError, BindSpec, Bound, BoundListener, Carrier, Listen};
 pub use counters::{Close, LobbyStats, NetDrop, NetStats};
 pub use engine::process::{lower_priority, raise_nofile};
-pub use lobby::welcome::{HttpEntry, HttpPlaces, HttpStream};
+pub use lobby::http::{HttpBytes, HttpEntry, HttpPlaces, HttpStream};
 pub use mailbox::{Command, PATIENCE, ShardBusy, ShardHandle, Snapshot};
 pub use start::{ConnectionLimits, Ending, Running, ShardEnd, StartSpec};
 pub use tls::TlsService;

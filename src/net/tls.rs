@@ -11,10 +11,15 @@ use rustls::sign::CertifiedKey;
 /// Application protocols of STUN and TURN (RFC 7443 §3).
 const PROTOCOLS: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 
+/// Application protocols of HTTP (RFC 9113 §3.2).
+const HTTP_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// What new TLS connections are served with.
 #[derive(Debug)]
 pub struct TlsService {
     config: Arc<ServerConfig>,
+    /// For the port of HTTPS.
+    mixed: Arc<ServerConfig>,
     certificate: Arc<Current>,
 }
 
@@ -31,7 +36,9 @@ impl TlsService {
         config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.send_tls13_tickets = 1;
-        Ok(TlsService { config: Arc::new(config), certificate })
+        let mut mixed = config.clone();
+        mixed.alpn_protocols = HTTP_PROTOCOLS.iter().chain(&PROTOCOLS).map(|name| name.to_vec()).collect();
+        Ok(TlsService { config: Arc::new(config), mixed: Arc::new(mixed), certificate })
     }
 
     /// Replaces the certificate; connections that stand keep theirs.
@@ -42,6 +49,16 @@ impl TlsService {
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
+
+    /// Returns what the port of HTTPS is served with.
+    pub(crate) fn mixed(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.mixed)
+    }
+}
+
+/// Tells what an agreed protocol says of the stream: true for HTTP, false for STUN, none if nothing is agreed.
+pub(crate) fn is_http(protocol: Option<&[u8]>) -> Option<bool> {
+    protocol.map(|protocol| HTTP_PROTOCOLS.contains(&protocol))
 }
 
 #[derive(Debug)]

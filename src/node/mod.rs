@@ -1,6 +1,7 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
 mod setup;
+mod web;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,12 +14,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config, Tls};
+pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
     self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
     TlsService,
 };
+use crate::node::web::Web;
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
@@ -85,6 +88,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         ..ConnectionLimits::for_nofile(nofile)
     };
     let host = host_addresses()?;
+    let web = Web::new(config, &listeners, &relays);
     let spec = StartSpec {
         shared,
         policy: setup::policy(config, &relays, &host, &endpoints),
@@ -99,7 +103,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         relays: relays.clone(),
         tls: tls.clone(),
         proxies: config.proxy_protocol.clone(),
-        http: None,
+        http: Some(web.entry()),
         connections,
     };
     let runtime = lobby().map_err(RunError::system("the lobby's threads cannot be started"))?;
@@ -111,23 +115,31 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
+        web.set_ready(true);
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        serve(running, signals, config, &relays, host, &endpoints, tls).await
+        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref(), web: &web };
+        serve(running, signals, host, &parts).await
     });
     runtime.shutdown_background();
     ended
+}
+
+/// What stays as it is while the daemon runs.
+struct Parts<'a> {
+    config: &'a Config,
+    relays: &'a [RelayIp],
+    endpoints: &'a [SocketAddr],
+    tls: Option<&'a TlsService>,
+    web: &'a Web,
 }
 
 /// Lets the parts work until a signal comes or one of them fails.
 async fn serve(
     mut running: Running,
     mut signals: Signals,
-    config: &Config,
-    relays: &[RelayIp],
     mut host: HostAddresses,
-    endpoints: &[SocketAddr],
-    tls: Option<Arc<TlsService>>,
+    parts: &Parts<'_>,
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     let again = changed.clone();
@@ -146,7 +158,7 @@ async fn serve(
                     tracing::info!(signal = name, "stopping");
                     break Ok(());
                 }
-                Signal::HangUp => reload_certificate(config, tls.as_deref()),
+                Signal::HangUp => reload_certificate(parts.config, parts.tls),
             },
             ended = running.shard_ended() => {
                 break Err(RunError::Shard(format!("{ended:?}")));
@@ -157,7 +169,7 @@ async fn serve(
                     Ok(read) => {
                         host = read;
                         tracing::info!("the addresses of this host changed");
-                        let policy = setup::policy(config, relays, &host, endpoints);
+                        let policy = setup::policy(parts.config, parts.relays, &host, parts.endpoints);
                         tell_all(running.shards(), || Command::Policy(Arc::clone(&policy))).await;
                     }
                     Err(error) => {
@@ -174,7 +186,7 @@ async fn serve(
         }
     };
     watching.abort();
-    running.stop().await;
+    tokio::join!(parts.web.stop(), running.stop());
     outcome
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::auth::Credentials;
 use crate::config::{Config, ExternalAddress};
 use crate::net::interfaces::HostAddresses;
-use crate::net::{BindSpec, Listen};
+use crate::net::{BindSpec, Carrier, Listen};
 use crate::turn::{Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable};
 
 /// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
@@ -29,16 +29,21 @@ fn advertised(config: &Config, local: IpAddr) -> IpAddr {
 
 /// Returns what to bind.
 pub(super) fn bind_spec(config: &Config) -> BindSpec {
-    let plain = config.listen.iter().map(|listen| (listen, false));
-    let tls = config.listen_tls.iter().map(|listen| (listen, true));
+    let plain = config.listen.iter().map(|listen| (listen, Carrier::Tcp));
+    let tls = config.listen_tls.iter().map(|listen| (listen, Carrier::Tls));
+    let http = config.http.iter().map(|listen| (listen, Carrier::Http));
+    let https = config.https.iter().map(|listen| (listen, Carrier::Https));
     let listeners = plain
         .chain(tls)
-        .map(|(listen, tls_only)| Listen {
+        .chain(http)
+        .chain(https)
+        .map(|(listen, stream)| Listen {
             addr: listen.address,
             udp: listen.transports.udp(),
             tcp: listen.transports.tcp(),
-            tls_only,
+            stream,
             may_fall_back: listen.is_default,
+            may_be_missing: listen.is_default && stream == Carrier::Http,
         })
         .collect();
     BindSpec { listeners, workers: config.workers }

@@ -54,8 +54,9 @@ impl Host {
             addr: wish.listen.parse().unwrap(),
             udp: true,
             tcp: true,
-            tls_only: wish.tls_only,
+            stream: if wish.tls_only { Carrier::Tls } else { Carrier::Tcp },
             may_fall_back: false,
+            may_be_missing: false,
         };
         let bound = Bound::new(&BindSpec { listeners: vec![listen], workers: 2 }).unwrap();
         let addr = |carriers: &[Carrier]| {

@@ -6,36 +6,21 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::net::admission::{Admission, Place};
 use crate::net::bind::Carrier;
 use crate::net::counters::{Close, LobbyStats};
 use crate::net::engine::name;
+use crate::net::lobby::http::{HttpBytes, HttpEntry, HttpPlaces, HttpStream};
 use crate::net::lobby::opening::Opening;
 use crate::net::lobby::proxy;
 use crate::net::mailbox::ShardHandle;
 use crate::net::stream::connection::{Handoff, Places};
-use crate::net::tls::TlsService;
-
-/// What takes HTTP streams; called with one whose first byte is a letter and still unread.
-pub type HttpEntry = Arc<dyn Fn(HttpStream) + Send + Sync>;
-
-/// A stream that speaks HTTP. Its places among the connections are given back when it is dropped.
-pub struct HttpStream {
-    /// The stream, with nothing read from it.
-    pub stream: TcpStream,
-    /// Address of the client, as a PROXY header named it or as the kernel did.
-    pub remote: SocketAddr,
-    /// Address that the client connected to.
-    pub local: SocketAddr,
-    /// To be kept as long as the stream lives.
-    pub places: HttpPlaces,
-}
-
-/// Places that an HTTP stream holds among the connections.
-pub struct HttpPlaces(#[expect(dead_code, reason = "held until it is dropped")] Places);
+use crate::net::tls::{TlsService, is_http};
 
 /// What all connections have in common at their beginning.
 pub(crate) struct Lobby {
@@ -89,22 +74,66 @@ impl Lobby {
         if stream.peek(&mut first).await.map_err(|_| Close::Io)? == 0 {
             return Err(Close::Client);
         }
-        match (Opening::of(first[0]), carrier, &self.tls, &self.http) {
-            (Opening::Tls, _, Some(tls), _) => {
+        match (Opening::of(first[0]), carrier, &self.tls) {
+            (Opening::Tls, Carrier::Https, Some(tls)) => {
+                let acceptor = TlsAcceptor::from(tls.mixed());
+                let accepted = acceptor.accept(stream).await.map_err(|_| Close::Tls)?;
+                self.sort_out(accepted, remote, places).await
+            }
+            (Opening::Tls, Carrier::Tcp | Carrier::Tls, Some(tls)) => {
                 let acceptor = TlsAcceptor::from(tls.config());
                 let accepted = acceptor.accept(stream).await.map_err(|_| Close::Tls)?;
                 let (stream, session) = accepted.into_inner();
                 self.hand_over(stream, Some(Box::new(session)), remote, places)
             }
-            (_, Carrier::Tls, ..) => Err(Close::PlaintextRefused),
-            (Opening::Stun, ..) => self.hand_over(stream, None, remote, places),
-            (Opening::Http, _, _, Some(http)) => {
+            (_, Carrier::Tls | Carrier::Https, _) => Err(Close::PlaintextRefused),
+            (Opening::Stun, Carrier::Tcp, _) => self.hand_over(stream, None, remote, places),
+            (Opening::Http, Carrier::Http, _) => {
                 let local = stream.local_addr().map(name::canonical).map_err(|_| Close::Io)?;
-                http(HttpStream { stream, remote, local, places: HttpPlaces(places) });
-                Ok(())
+                self.serve_http(HttpBytes::Plain(stream), remote, local, places)
             }
-            (Opening::Tls | Opening::Http | Opening::Other, ..) => Err(Close::NotTurn),
+            (Opening::Tls | Opening::Stun | Opening::Http | Opening::Other, ..) => Err(Close::NotTurn),
         }
+    }
+
+    /// Tells HTTP from STUN inside TLS: by the agreed protocol, else by the first byte.
+    async fn sort_out(
+        &self,
+        mut accepted: TlsStream<TcpStream>,
+        remote: SocketAddr,
+        places: Places,
+    ) -> Result<(), Close> {
+        let (socket, session) = accepted.get_ref();
+        let local = socket.local_addr().map(name::canonical).map_err(|_| Close::Io)?;
+        let is_http = match is_http(session.alpn_protocol()) {
+            Some(is_http) => is_http,
+            None => {
+                let ahead = accepted.fill_buf().await.map_err(|_| Close::Tls)?;
+                match Opening::of(*ahead.first().ok_or(Close::Client)?) {
+                    Opening::Http => true,
+                    Opening::Stun => false,
+                    Opening::Tls | Opening::Other => return Err(Close::NotTurn),
+                }
+            }
+        };
+        if is_http {
+            return self.serve_http(HttpBytes::Tls(Box::new(accepted)), remote, local, places);
+        }
+        let (stream, session) = accepted.into_inner();
+        self.hand_over(stream, Some(Box::new(session)), remote, places)
+    }
+
+    fn serve_http(
+        &self,
+        stream: HttpBytes,
+        remote: SocketAddr,
+        local: SocketAddr,
+        places: Places,
+    ) -> Result<(), Close> {
+        let http = self.http.as_ref().ok_or(Close::NotTurn)?;
+        prepare_http(stream.socket()).map_err(|_| Close::Io)?;
+        http(HttpStream { stream, remote, local, places: HttpPlaces(places) });
+        Ok(())
     }
 
     fn hand_over(
@@ -120,6 +149,15 @@ impl Lobby {
         let shard = self.shards.iter().min_by_key(|shard| shard.open_streams()).ok_or(Close::Shutdown)?;
         shard.hand_over(Handoff { socket, session, remote, local, places }).map_err(|_| Close::ShardFull)
     }
+}
+
+/// How long a client of HTTP may leave what it was sent unacknowledged or unread.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// A client that stops reading is found out by the kernel.
+fn prepare_http(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    SockRef::from(socket).set_tcp_user_timeout(Some(UNREAD))
 }
 
 /// Bytes that the kernel keeps unsent for a stream: what waits longer waits in our queue, where old data gives way.

@@ -1,0 +1,178 @@
+//! What the routes share: settings, keys with their budgets, and the way to the rest of the daemon.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::auth::{ApiKeys, KeyIndex, Minted, Origins, Scope, Scopes};
+use crate::bucket::Bucket;
+use crate::http::peer::TrustedProxies;
+use crate::http::problem::Problem;
+use crate::http::token::TokenKeys;
+use crate::time::Now;
+
+/// Requests a second that one key may make.
+const RATE: u64 = 100;
+/// Requests that one key may make at once.
+const BURST: u64 = 200;
+
+/// What HTTP asks of the rest of the daemon.
+pub trait Backend: Send + Sync + 'static {
+    /// Returns this moment.
+    fn now(&self) -> Now;
+    /// Returns whether clients are taken.
+    fn is_ready(&self) -> bool;
+    /// Mints a TURN credential that expires at a Unix second.
+    fn mint(&self, subject: &str, expires_at: u64) -> Minted;
+    /// Returns the URLs that clients reach the relay by.
+    fn ice_urls(&self) -> Vec<String>;
+    /// Returns a subject that nobody else has.
+    fn fresh_subject(&self) -> String;
+}
+
+/// What HTTP is told once.
+pub struct Settings {
+    /// Keys of the API.
+    pub keys: ApiKeys,
+    /// Keys of join tokens.
+    pub tokens: TokenKeys,
+    /// Foreign origins that are let in.
+    pub origins: Origins,
+    /// Proxies whose headers are believed.
+    pub proxies: TrustedProxies,
+    /// How long a credential lives that is asked for without a time.
+    pub credential_ttl: Duration,
+    /// How long one may live at most; none: unlimited.
+    pub max_credential_ttl: Option<Duration>,
+}
+
+/// The API as the routes see it.
+pub(crate) struct Api {
+    pub(crate) settings: Settings,
+    pub(crate) backend: Box<dyn Backend>,
+    budgets: Mutex<Vec<Bucket>>,
+}
+
+impl Api {
+    pub(crate) fn new(settings: Settings, backend: Box<dyn Backend>) -> Api {
+        let budgets = vec![Bucket::full(backend.now().mono, BURST); settings.keys.len()];
+        Api { settings, backend, budgets: Mutex::new(budgets) }
+    }
+
+    /// Lets a request pass whose key has the scope and requests left.
+    pub(crate) fn authorize(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
+        let shown = bearer(headers).ok_or(Problem::Unauthorized)?;
+        let (key, scopes): (KeyIndex, Scopes) =
+            self.settings.keys.find(shown.as_bytes()).ok_or(Problem::Unauthorized)?;
+        self.spend(key)?;
+        if scopes.allow(scope) {
+            Ok(())
+        } else {
+            Err(Problem::Forbidden("the key has not the scope for this"))
+        }
+    }
+
+    fn spend(&self, key: KeyIndex) -> Result<(), Problem> {
+        let now = self.backend.now().mono;
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(budget) = budgets.get_mut(key.0) else { return Err(Problem::Unauthorized) };
+        if budget.take(now, RATE, BURST, 1) {
+            Ok(())
+        } else {
+            Err(Problem::RateLimited(budget.wait(now, RATE, BURST, 1)))
+        }
+    }
+}
+
+/// Returns the token of the one `Authorization` header, if its scheme is Bearer (RFC 6750 §2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (line, None) = (lines.next()?, lines.next()) else { return None };
+    let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::auth;
+    use crate::time::Mono;
+
+    /// A daemon whose clock stands until it is moved.
+    #[derive(Clone, Default)]
+    pub(crate) struct Fake(pub(crate) Arc<AtomicU64>);
+
+    impl Backend for Fake {
+        fn now(&self) -> Now {
+            let millis = self.0.load(Ordering::Relaxed);
+            Now { mono: Mono(millis * 1_000_000), unix: 1_000_000 }
+        }
+
+        fn is_ready(&self) -> bool {
+            true
+        }
+
+        fn mint(&self, subject: &str, expires_at: u64) -> Minted {
+            auth::mint(b"secret", subject, expires_at)
+        }
+
+        fn ice_urls(&self) -> Vec<String> {
+            vec!["turn:a?transport=udp".into()]
+        }
+
+        fn fresh_subject(&self) -> String {
+            "fresh".into()
+        }
+    }
+
+    pub(crate) fn settings() -> Settings {
+        let minter = Scopes::parse("mint").unwrap_or_default();
+        Settings {
+            keys: ApiKeys::new([(b"all".as_slice(), Scopes::ALL), (b"minter", minter)]),
+            tokens: TokenKeys::new([(Some("k"), b"secret".as_slice())]),
+            origins: Origins { allowed: vec!["https://app.example".into()] },
+            proxies: TrustedProxies::default(),
+            credential_ttl: Duration::from_secs(3600),
+            max_credential_ttl: Some(Duration::from_secs(86_400)),
+        }
+    }
+
+    pub(crate) fn api(fake: &Fake) -> Api {
+        Api::new(settings(), Box::new(fake.clone()))
+    }
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (AUTHORIZATION, line.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_key_passes_with_its_scope_alone() {
+        let api = api(&Fake::default());
+        assert_eq!(api.authorize(&headers(&["Bearer minter"]), Scope::Mint), Ok(()));
+        assert_eq!(api.authorize(&headers(&["bearer  all"]), Scope::Admin), Ok(()));
+        let forbidden = api.authorize(&headers(&["Bearer minter"]), Scope::Token);
+        assert!(matches!(forbidden, Err(Problem::Forbidden(_))));
+        for wrong in [&["Bearer other"][..], &["Basic all"], &["all"], &["Bearer "], &[], &["Bearer all"; 2]]
+        {
+            assert_eq!(api.authorize(&headers(wrong), Scope::Mint), Err(Problem::Unauthorized), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_key_has_a_budget_of_its_own() {
+        let fake = Fake::default();
+        let api = api(&fake);
+        let passes = |key: &str| api.authorize(&headers(&[key]), Scope::Mint).is_ok();
+        assert_eq!((0..300).filter(|_| passes("Bearer minter")).count(), 200);
+        assert!(passes("Bearer all"));
+        let refused = api.authorize(&headers(&["Bearer minter"]), Scope::Mint);
+        assert_eq!(refused, Err(Problem::RateLimited(Duration::from_millis(10))));
+        fake.0.store(1000, Ordering::Relaxed);
+        assert_eq!((0..300).filter(|_| passes("Bearer minter")).count(), 100);
+    }
+}

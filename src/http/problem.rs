@@ -1,0 +1,131 @@
+//! Refusals as RFC 9457 problem documents.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use warp::Reply;
+use warp::reply::Response;
+
+/// Why a request is refused; the codes are those of signaling.md §6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// What the client sent cannot be taken.
+    BadRequest(String),
+    /// The client may not do this.
+    Forbidden(&'static str),
+    /// A bug of ours.
+    Internal,
+    /// The path is served, but not with this method.
+    MethodNotAllowed(&'static [&'static str]),
+    /// Nothing is served at this path.
+    NotFound,
+    /// The daemon does not take clients now.
+    NotReady,
+    /// Too many requests with one key.
+    RateLimited(Duration),
+    /// The body did not come in time.
+    Timeout,
+    /// The body is too large.
+    TooLarge,
+    /// There is no key, or an unknown one.
+    Unauthorized,
+    /// The body is of another type.
+    UnsupportedType,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+}
+
+impl Problem {
+    fn parts(&self) -> (StatusCode, &'static str, &str) {
+        match self {
+            Problem::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),
+            Problem::Forbidden(detail) => (StatusCode::FORBIDDEN, "forbidden", detail),
+            Problem::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a bug of the server")
+            }
+            Problem::MethodNotAllowed(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "unsupported", "this path takes other methods, see Allow")
+            }
+            Problem::NotFound => (StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
+            Problem::NotReady => {
+                (StatusCode::SERVICE_UNAVAILABLE, "backend_unavailable", "clients are not taken now")
+            }
+            Problem::RateLimited(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests with this key")
+            }
+            Problem::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time"),
+            Problem::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 65536 bytes")
+            }
+            Problem::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "send a valid key as Authorization: Bearer")
+            }
+            Problem::UnsupportedType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", "a body is application/json")
+            }
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Problem::MethodNotAllowed(methods) => {
+                HeaderValue::from_str(&methods.join(", ")).ok().map(|methods| (ALLOW, methods))
+            }
+            Problem::RateLimited(wait) => {
+                let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
+                Some((RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))))
+            }
+            Problem::Unauthorized => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Problem::BadRequest(_)
+            | Problem::Forbidden(_)
+            | Problem::Internal
+            | Problem::NotFound
+            | Problem::NotReady
+            | Problem::Timeout
+            | Problem::TooLarge
+            | Problem::UnsupportedType => None,
+        }
+    }
+
+    /// Renders the problem.
+    pub(crate) fn response(&self) -> Response {
+        let (status, code, detail) = self.parts();
+        let title = status.canonical_reason().unwrap_or_default();
+        let document = Document { r#type: "about:blank", title, status: status.as_u16(), detail, code };
+        let mut response = warp::reply::json(&document).into_response();
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.header());
+        response
+    }
+}
+
+/// Renders whichever of the two it is.
+pub(crate) fn respond(outcome: Result<Response, Problem>) -> Response {
+    outcome.unwrap_or_else(|problem| problem.response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_a_time_names_whole_seconds_and_at_least_one() {
+        let seconds = |millis| {
+            let response = Problem::RateLimited(Duration::from_millis(millis)).response();
+            response.headers()[RETRY_AFTER].to_str().unwrap().to_owned()
+        };
+        assert_eq!([0, 10, 1000, 1001].map(seconds), ["1", "1", "1", "2"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! One stream: HTTP/1.1 or HTTP/2 on it, with times and sizes that nobody can stretch.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tower_service::Service;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::http::api::{Api, Backend, Settings};
+use crate::http::origin::{self, Judgment};
+use crate::http::routes::routes;
+use crate::telemetry::ClientAddr;
+
+/// How long the head of a request may take, the first included, and how long a connection may idle before the next.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+const MAX_BUFFER: usize = 32 << 10;
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_LIST: u32 = 16 << 10;
+const MAX_STREAMS: u32 = 64;
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long answers may take that were begun before the stop.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The HTTP half of the daemon.
+pub struct Http {
+    api: Arc<Api>,
+    routes: BoxedFilter<(Response,)>,
+    stop: watch::Sender<bool>,
+}
+
+impl Http {
+    /// Makes the service; nothing is served before [`Http::serve`].
+    #[must_use]
+    pub fn new(settings: Settings, backend: impl Backend) -> Http {
+        let api = Arc::new(Api::new(settings, Box::new(backend)));
+        let routes = routes(&api);
+        Http { api, routes, stop: watch::Sender::new(false) }
+    }
+
+    /// Serves one stream to its end; `remote` is who sent it, a PROXY header considered.
+    pub async fn serve<S>(&self, stream: S, remote: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut stop = self.stop.subscribe();
+        let (heard, mut first) = watch::channel(false);
+        let front = Front { api: Arc::clone(&self.api), routes: self.routes.clone(), remote, heard };
+        let builder = builder();
+        let serving =
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
+        let mut serving = pin!(serving);
+        // The version is read without a time limit of its own; an HTTP/2 client may stay silent after its preface.
+        let silence = async {
+            let spoke = first.wait_for(|heard| *heard);
+            tokio::time::timeout(HEAD_TIME, spoke).await.is_err()
+        };
+        let mut silence = pin!(silence);
+        let (mut is_silent, mut is_stopping) = (None, false);
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "an HTTP connection failed");
+                    }
+                    return;
+                }
+                silent = silence.as_mut(), if is_silent.is_none() => {
+                    if silent {
+                        return;
+                    }
+                    is_silent = Some(false);
+                }
+                _ = stop.wait_for(|stop| *stop), if !is_stopping => {
+                    is_stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Takes no more requests and waits, for a while, until those begun are answered.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
+            tracing::warn!("an HTTP answer did not end in time");
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_BUFFER)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(MAX_BUFFER);
+    builder
+}
+
+/// What every request passes before the routes.
+#[derive(Clone)]
+struct Front {
+    api: Arc<Api>,
+    routes: BoxedFilter<(Response,)>,
+    remote: SocketAddr,
+    heard: watch::Sender<bool>,
+}
+
+impl Front {
+    async fn answer(self, request: Request<Incoming>) -> Response {
+        let (mut head, body) = request.into_parts();
+        let proxies = &self.api.settings.proxies;
+        let peer = proxies.client(self.remote, &head.headers);
+        let mut origin = None;
+        let is_api = head.uri.path().starts_with("/v1/");
+        if is_api {
+            let host = proxies.host(self.remote, &head.headers);
+            match origin::judge(&self.api.settings.origins, &head, host) {
+                Judgment::Pass(found) => origin = found,
+                Judgment::Answered(response) => return response,
+            }
+        }
+        head.extensions.insert(peer);
+        let mut service = warp::service(self.routes);
+        let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
+        let status = response.status();
+        if !status.is_success() {
+            tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
+        }
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        match origin {
+            Some(origin) => origin::mark(headers, origin),
+            None if is_api => origin::vary(headers),
+            None => {}
+        }
+        response
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.heard.send_replace(true);
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::api::tests::{Fake, settings};
+
+    fn open() -> (Arc<Http>, DuplexStream, JoinHandle<()>) {
+        let http = Arc::new(Http::new(settings(), Fake::default()));
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let serving = tokio::spawn({
+            let http = Arc::clone(&http);
+            async move { http.serve(server, "192.0.2.1:5".parse().unwrap()).await }
+        });
+        (http, client, serving)
+    }
+
+    async fn rest(client: &mut DuplexStream) -> String {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_never_finishes_its_first_request_is_closed() {
+        for half in ["", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        {
+            let begun = Instant::now();
+            let (_http, mut client, serving) = open();
+            client.write_all(half.as_bytes()).await.unwrap();
+            serving.await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), HEAD_TIME.as_secs(), "{half:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_idles_between_requests_is_closed() {
+        let begun = Instant::now();
+        let (_http, mut client, serving) = open();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        serving.await.unwrap();
+        assert!(rest(&mut client).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(begun.elapsed().as_secs(), HEAD_TIME.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_refused() {
+        let (_http, mut client, _serving) = open();
+        let head = b"POST /v1/credentials HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer all\r\n\
+            Content-Type: application/json\r\nContent-Length: 5\r\n\r\n{";
+        client.write_all(head).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"code\":\"timeout\""), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_that_are_too_large_are_refused() {
+        let many = (0..=MAX_HEADERS).map(|i| format!("a{i}: b\r\n")).collect::<String>();
+        for headers in [many, format!("a: {}\r\n", "x".repeat(MAX_BUFFER))] {
+            let (_http, mut client, _serving) = open();
+            let request = format!("GET /healthz HTTP/1.1\r\n{headers}\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let answer = rest(&mut client).await;
+            assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stop_ends_connections_after_their_answers() {
+        let (http, mut client, serving) = open();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut first = [0; 12];
+        client.read_exact(&mut first).await.unwrap();
+        let begun = Instant::now();
+        http.stop().await;
+        serving.await.unwrap();
+        assert_eq!((&first, begun.elapsed()), (b"HTTP/1.1 200", Duration::ZERO));
+    }
+}

@@ -1,0 +1,519 @@
+//! The HTTP API of the running daemon.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+use support::Daemon;
+use tokio::net::UdpSocket;
+use turn::client::{Client, ClientConfig as TurnConfig};
+use turnpike::auth::LongTermKey;
+use turnpike::http::TokenKeys;
+use turnpike::net::clock;
+use turnpike::stun::{Attribute, AttributeType, Builder, Class, Message, Method, TransactionId};
+use webrtc_util::Conn;
+
+const FLAGS: &[&str] = &[
+    "--listen=127.0.0.1:0",
+    "--http=127.0.0.1:0",
+    "--relay-address=127.0.0.1",
+    "--allow-peer=127.0.0.0/8",
+    "--realm=test",
+    "--user=ann:secret",
+    "--unauthenticated-rate=0",
+    "--api-key=usual-key",
+    "--api-key=mint@mint-key",
+    "--token-secret=2026:0123456789abcdef0123456789abcdef",
+    "--allow-origin=https://app.example",
+];
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The answer is a problem document with this code.
+    fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!((&problem["type"], &problem["code"]), (&json!("about:blank"), &json!(code)));
+        assert_eq!(problem["status"], json!(status));
+        assert!(problem["title"].is_string() && problem["detail"].is_string());
+    }
+}
+
+/// Sends one request and reads the answer to the end of the connection.
+fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> Answer {
+    stream.write_all(request).unwrap();
+    let mut bytes = Vec::new();
+    // A peer that ends without a word of TLS has said all the same.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+fn request(line: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let mut text = format!("{line} HTTP/1.1\r\nHost: turn.example\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    (text + "\r\n" + body).into_bytes()
+}
+
+fn ask(daemon: &Daemon, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(daemon.addr("http")).unwrap();
+    exchange(&mut stream, &request(line, headers, body))
+}
+
+const KEY: (&str, &str) = ("Authorization", "Bearer usual-key");
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+#[test]
+fn health_and_readiness_need_no_key() {
+    let daemon = Daemon::start(FLAGS);
+    for (path, body) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let answer = ask(&daemon, &format!("GET {path}"), &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (200, body));
+        assert_eq!(ask(&daemon, &format!("HEAD {path}"), &[], "").status, 200);
+    }
+    assert_eq!(daemon.stop().0, Some(0));
+}
+
+#[test]
+fn every_refusal_is_a_problem_document() {
+    let daemon = Daemon::start(FLAGS);
+    let mint = "POST /v1/credentials";
+    let missing = ask(&daemon, mint, &[JSON], "{}");
+    missing.assert_problem(401, "unauthorized");
+    assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
+    ask(&daemon, mint, &[("Authorization", "Bearer other"), JSON], "{}").assert_problem(401, "unauthorized");
+    ask(&daemon, mint, &[("Authorization", "Basic usual-key"), JSON], "{}")
+        .assert_problem(401, "unauthorized");
+    ask(&daemon, "POST /v1/tokens", &[("Authorization", "Bearer mint-key"), JSON], "{}")
+        .assert_problem(403, "forbidden");
+    ask(&daemon, "GET /nothing", &[], "").assert_problem(404, "not_found");
+    ask(&daemon, "POST /v1/nothing", &[KEY, JSON], "{}").assert_problem(404, "not_found");
+    for (line, allow) in [("GET /v1/credentials", "POST"), ("DELETE /healthz", "GET, HEAD")] {
+        let answer = ask(&daemon, line, &[KEY], "");
+        answer.assert_problem(405, "unsupported");
+        assert_eq!(answer.header("allow"), Some(allow));
+    }
+    for len in [65_525, 4 << 20] {
+        let large = format!("{{\"subject\":\"{}\"}}", "x".repeat(len));
+        ask(&daemon, mint, &[KEY, JSON], &large).assert_problem(413, "too_large");
+    }
+    let largest = format!("{{\"later\":\"{}\"}}", "x".repeat(65_524));
+    assert_eq!((largest.len(), ask(&daemon, mint, &[KEY, JSON], &largest).status), (65_536, 200));
+    ask(&daemon, mint, &[KEY, ("Content-Type", "text/plain")], "{}").assert_problem(415, "unsupported");
+    ask(&daemon, mint, &[KEY], "{}").assert_problem(415, "unsupported");
+    for body in [
+        "{",
+        "[]",
+        "{\"ttl\":0}",
+        "{\"ttl\":-1}",
+        "{\"ttl\":1.5}",
+        "{\"ttl\":\"60\"}",
+        "{\"ttl\":1,\"ttl\":2}",
+        "{\"subject\":\"a:b\"}",
+        "{\"subject\":\"\"}",
+        "{\"subject\":\"a\\u0000\"}",
+        "{\"subject\":7}",
+        "{\"policy\":\"none\"}",
+    ] {
+        ask(&daemon, mint, &[KEY, JSON], body).assert_problem(400, "bad_request");
+    }
+    let long = format!("{{\"subject\":\"{}\"}}", "x".repeat(129));
+    ask(&daemon, mint, &[KEY, JSON], &long).assert_problem(400, "bad_request");
+    for body in ["{\"room\":7}", "{\"sub\":null}", "{\"meta\":[]}", "{\"ice\":{\"policy\":\"none\"}}"] {
+        ask(&daemon, "POST /v1/tokens", &[KEY, JSON], body).assert_problem(400, "bad_request");
+    }
+}
+
+#[test]
+fn a_key_has_a_budget_and_is_told_when_to_come_back() {
+    let daemon = Daemon::start(FLAGS);
+    let mut stream = TcpStream::connect(daemon.addr("http")).unwrap();
+    let one = b"POST /v1/credentials HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer mint-key\r\n\r\n";
+    let mut last = request("POST /v1/credentials", &[("Authorization", "Bearer mint-key")], "");
+    let mut all = one.repeat(2000);
+    all.append(&mut last);
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&all).unwrap());
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    writing.join().unwrap();
+    let fine = text.matches("HTTP/1.1 200 OK").count();
+    let refused = text.matches("HTTP/1.1 429 Too Many Requests").count();
+    assert_eq!(fine + refused, 2001);
+    assert!(fine >= 200 && refused > 0, "{fine} {refused}");
+    assert_eq!(text.matches("retry-after: 1\r\n").count(), refused);
+    assert_eq!(text.matches("\"code\":\"rate_limited\"").count(), refused);
+    assert_eq!(ask(&daemon, "POST /v1/credentials", &[KEY], "").status, 200);
+}
+
+#[test]
+fn pages_of_allowed_origins_alone_may_call() {
+    let daemon = Daemon::start(FLAGS);
+    let mint = "POST /v1/credentials";
+    for good in ["https://app.example", "https://turn.example"] {
+        let answer = ask(&daemon, mint, &[KEY, ("Origin", good)], "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(good));
+        assert_eq!(answer.header("vary"), Some("Origin"));
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        let refused = ask(&daemon, mint, &[("Origin", good)], "");
+        refused.assert_problem(401, "unauthorized");
+        assert_eq!(refused.header("access-control-allow-origin"), Some(good));
+        let preflight = [("Origin", good), ("Access-Control-Request-Method", "POST")];
+        let answer = ask(&daemon, "OPTIONS /v1/credentials", &preflight, "");
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        assert_eq!(answer.header("access-control-allow-origin"), Some(good));
+        let allowed = answer.header("access-control-allow-headers");
+        assert_eq!(allowed, Some("Authorization, Content-Type, Last-Event-ID"));
+    }
+    for foreign in ["https://evil.example", "null", "http://app.example", "https://turn.example:8443"] {
+        let answer = ask(&daemon, mint, &[KEY, ("Origin", foreign)], "");
+        answer.assert_problem(403, "forbidden");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+        let preflight = [("Origin", foreign), ("Access-Control-Request-Method", "POST")];
+        ask(&daemon, "OPTIONS /v1/credentials", &preflight, "").assert_problem(403, "forbidden");
+    }
+}
+
+#[test]
+fn credentials_come_in_both_shapes_and_are_not_cached() {
+    // T-REST-2.2-01, T-REST-2.2-02
+    let daemon = Daemon::start(FLAGS);
+    let body = r#"{"subject":"bob","ttl":60,"policy":"relay","later":true}"#;
+    let before = clock::unix_now();
+    let answer = ask(&daemon, "POST /v1/credentials", &[KEY, JSON], body);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let minted = answer.json();
+    let expires_at = minted["expires_at"].as_u64().unwrap();
+    assert!((before + 60..=clock::unix_now() + 60).contains(&expires_at));
+    assert_eq!((&minted["ttl"], &minted["policy"]), (&json!(60), &json!("relay")));
+    assert_eq!(minted["username"], json!(format!("{expires_at}:bob")));
+    let port = daemon.addr("udp").port();
+    let urls = json!([
+        format!("stun:127.0.0.1:{port}"),
+        format!("turn:127.0.0.1:{port}?transport=udp"),
+        format!("turn:127.0.0.1:{port}?transport=tcp"),
+    ]);
+    assert_eq!(minted["uris"], urls);
+    let server = json!({"urls": urls, "username": minted["username"], "credential": minted["password"]});
+    assert_eq!(minted["iceServers"], json!([server]));
+
+    let capped = ask(&daemon, "POST /v1/credentials", &[KEY, JSON], r#"{"ttl":99999999999}"#).json();
+    assert_eq!(capped["ttl"], json!(86_400));
+    let usual = ask(&daemon, "POST /v1/credentials", &[KEY], "").json();
+    assert_eq!((&usual["ttl"], &usual["policy"]), (&json!(3600), &Value::Null));
+    assert_ne!(usual["username"], ask(&daemon, "POST /v1/credentials", &[KEY], "").json()["username"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minted_credential_makes_an_allocation() {
+    let daemon = Daemon::start(FLAGS);
+    let minted = ask(&daemon, "POST /v1/credentials", &[KEY, JSON], r#"{"subject":"bob"}"#).json();
+    let client = Client::new(TurnConfig {
+        stun_serv_addr: daemon.addr("udp").to_string(),
+        turn_serv_addr: daemon.addr("udp").to_string(),
+        username: minted["username"].as_str().unwrap().into(),
+        password: minted["password"].as_str().unwrap().into(),
+        realm: "test".into(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
+        vnet: None,
+    })
+    .await
+    .unwrap();
+    client.listen().await.unwrap();
+    let relay = client.allocate().await.unwrap();
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    relay.send_to(b"through", peer.local_addr().unwrap()).await.unwrap();
+    let mut buffer = [0; 100];
+    let (len, from) = peer.recv_from(&mut buffer).await.unwrap();
+    assert_eq!((&buffer[..len], from), (b"through".as_slice(), relay.local_addr().unwrap()));
+    client.close().await.unwrap();
+}
+
+#[test]
+fn a_minted_token_verifies_and_says_what_was_asked() {
+    let daemon = Daemon::start(FLAGS);
+    let body = r#"{"sub":"ann","room":["tea","lab-*"],"perm":["join"],"meta":{"name":"Ann"},"max_peers":2,
+        "ice":{"policy":"relay","ttl":60},"ttl":120,"exp":1}"#;
+    let answer = ask(&daemon, "POST /v1/tokens", &[KEY, JSON], body);
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    let answer = answer.json();
+    let keys = TokenKeys::new([(Some("2026"), b"0123456789abcdef0123456789abcdef".as_slice())]);
+    let token = keys.verify(answer["token"].as_str().unwrap(), clock::unix_now()).unwrap();
+    assert_eq!(json!(token.exp), answer["expires_at"]);
+    assert!(token.opens("lab-1") && token.perm.join && !token.perm.send);
+    assert_eq!((token.sub.as_deref(), token.meta.as_str()), (Some("ann"), r#"{"name":"Ann"}"#));
+    assert_eq!((token.max_peers, token.ice.ttl), (Some(2), Some(60)));
+}
+
+#[test]
+fn keys_made_on_first_start_open_everything() {
+    let flags =
+        ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--relay-address=127.0.0.1", "--log-level=trace"];
+    let daemon = Daemon::start(&flags);
+    let key = fs::read_to_string(daemon.state().join("api-key")).unwrap();
+    let bearer = format!("Bearer {}", key.trim());
+    for path in ["/v1/credentials", "/v1/tokens"] {
+        let answer = ask(&daemon, &format!("POST {path}"), &[("Authorization", &bearer)], "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let secret = fs::read_to_string(daemon.state().join("token-secret")).unwrap();
+    let (_, log) = daemon.stop();
+    assert!(!log.contains(key.trim()) && !log.contains(secret.trim()), "{log}");
+}
+
+#[test]
+fn every_documented_path_answers() {
+    let daemon = Daemon::start(FLAGS);
+    let document = ask(&daemon, "GET /openapi.json", &[], "");
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    for (path, item) in document.json()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let line = format!("{} {path}", method.to_uppercase());
+            let is_open = operation["security"] == json!([]);
+            let status = ask(&daemon, &line, &[], "").status;
+            assert_eq!(status, if is_open { 200 } else { 401 }, "{line}");
+            assert!(operation["responses"][status.to_string()].is_object(), "{line}");
+        }
+    }
+}
+
+/// The bytes of one HTTP/2 frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Asks for `/healthz` over HTTP/2 and returns the first byte of the answer's header block.
+fn ask_h2(stream: &mut (impl Read + Write)) -> u8 {
+    let mut block = vec![0x82, 0x86, 0x04, 8];
+    block.extend_from_slice(b"/healthz");
+    block.extend_from_slice(&[0x01, 1, b'a']);
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(0x4, 0, 0, &[]));
+    bytes.extend(frame(0x1, 0x5, 1, &block));
+    stream.write_all(&bytes).unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).unwrap();
+        if head[3] == 0x1 {
+            return payload[0];
+        }
+    }
+}
+
+/// Index of `:status: 200` in the static table (RFC 7541 appendix A).
+const STATUS_200: u8 = 0x88;
+
+#[test]
+fn http_2_is_spoken_with_prior_knowledge() {
+    let daemon = Daemon::start(FLAGS);
+    let mut stream = TcpStream::connect(daemon.addr("http")).unwrap();
+    assert_eq!(ask_h2(&mut stream), STATUS_200);
+}
+
+fn tls(daemon: &Daemon, protocols: &[&str]) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let pem = CertificateDer::pem_file_iter(daemon.state().join("self-signed.pem")).unwrap();
+    for certificate in pem {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(session, TcpStream::connect(daemon.addr("https")).unwrap())
+}
+
+#[test]
+fn one_tls_port_serves_http_of_both_versions_and_turn() {
+    let daemon = Daemon::start(&[FLAGS, &["--https=127.0.0.1:0", "--tls-self-signed"]].concat());
+    for protocols in [&["http/1.1"][..], &[]] {
+        let answer = exchange(&mut tls(&daemon, protocols), &request("GET /healthz", &[], ""));
+        assert_eq!(answer.status, 200);
+    }
+    let mut stream = tls(&daemon, &["h2", "http/1.1"]);
+    assert_eq!(ask_h2(&mut stream), STATUS_200);
+    assert_eq!(stream.conn.alpn_protocol(), Some(b"h2".as_slice()));
+    for protocols in [&["stun.turn"][..], &["stun.nat-discovery"], &[]] {
+        let mut stream = tls(&daemon, protocols);
+        stream.write_all(&message(Class::Request, Method::BINDING, &[], None)).unwrap();
+        let mut head = [0; 20];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(head[..2], [0x01, 0x01], "{protocols:?}");
+    }
+    let minted = ask(&daemon, "POST /v1/credentials", &[KEY], "").json();
+    let turns = format!("turns:127.0.0.1:{}?transport=tcp", daemon.addr("https").port());
+    assert!(minted["uris"].as_array().unwrap().contains(&json!(turns)), "{minted}");
+}
+
+#[test]
+fn plain_http_is_served_on_no_other_port() {
+    let daemon = Daemon::start(FLAGS);
+    for (address, bytes) in [
+        (daemon.addr("tcp"), request("GET /healthz", &[], "")),
+        (daemon.addr("http"), message(Class::Request, Method::BINDING, &[], None)),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        // A connection that is closed with bytes unread ends with a reset.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty());
+    }
+}
+
+fn message(class: Class, method: Method, attributes: &[Attribute<'_>], nonce: Option<&[u8]>) -> Vec<u8> {
+    let mut buffer = vec![0; 1500];
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let id = TransactionId([NEXT.fetch_add(1, Ordering::Relaxed); 12]);
+    let mut builder = Builder::new(&mut buffer, class, method, id);
+    for attribute in attributes {
+        builder.attribute(attribute);
+    }
+    if let Some(nonce) = nonce {
+        let key = LongTermKey::derive("ann", "test", "secret").unwrap();
+        builder
+            .attribute(&Attribute::Username(b"ann"))
+            .attribute(&Attribute::Realm(b"test"))
+            .attribute(&Attribute::Nonce(nonce))
+            .integrity(key.as_bytes());
+    }
+    let len = builder.finish().unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+#[test]
+fn no_relay_reaches_the_port_of_http() {
+    let daemon = Daemon::start(FLAGS);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(daemon.addr("udp")).unwrap();
+    let exchange = |bytes: &[u8]| {
+        socket.send(bytes).unwrap();
+        let mut buffer = vec![0; 1500];
+        let len = socket.recv(&mut buffer).unwrap();
+        buffer.truncate(len);
+        buffer
+    };
+    let transport = [Attribute::RequestedTransport(17)];
+    let challenge = exchange(&message(Class::Request, Method::ALLOCATE, &transport, None));
+    let nonce = Message::parse(&challenge).unwrap().value(AttributeType::NONCE).unwrap().to_vec();
+    let allocated = exchange(&message(Class::Request, Method::ALLOCATE, &transport, Some(&nonce)));
+    assert_eq!(Message::parse(&allocated).unwrap().class(), Class::Success);
+    let bind = |peer: SocketAddr| {
+        let wanted = [Attribute::ChannelNumber(0x4000), Attribute::XorPeerAddress(peer)];
+        let answer = exchange(&message(Class::Request, Method::CHANNEL_BIND, &wanted, Some(&nonce)));
+        let answer = Message::parse(&answer).unwrap();
+        (answer.class(), answer.value(AttributeType::ERROR_CODE).map(|code| (code[2], code[3])))
+    };
+    assert_eq!(bind(daemon.addr("http")), (Class::Error, Some((4, 3))));
+    let free = SocketAddr::new(daemon.addr("http").ip(), 9);
+    assert_eq!(bind(free).0, Class::Success);
+}
+
+/// Splits a line of shell into words, with quotes of both kinds and one variable.
+fn words(line: &str, key: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.replace("\\\n", " ").chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (' ', None) => words.push(String::new()),
+            (c, _) => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).map(|word| word.replace("$KEY", key)).collect()
+}
+
+/// Runs a `curl` command of the documents.
+fn curl(daemon: &Daemon, command: &str) -> Answer {
+    let words = words(command, "usual-key");
+    let values = |flag: &str| {
+        let at = words.iter().enumerate().filter(move |(_, word)| *word == flag).map(|(at, _)| at + 1);
+        at.map(|at| words[at].as_str()).collect::<Vec<_>>()
+    };
+    let path = words.iter().find_map(|word| word.strip_prefix("http://127.0.0.1:8080")).unwrap();
+    let body = values("-d").first().copied().unwrap_or_default();
+    let headers: Vec<_> = values("-H").iter().map(|line| line.split_once(": ").unwrap()).collect();
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    ask(daemon, &format!("{method} {path}"), &headers, body)
+}
+
+/// Replaces what differs from run to run, so that two documents can be compared.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Null | Value::Bool(_) => value.clone(),
+        Value::Number(_) => json!(0),
+        Value::String(_) => json!(""),
+    }
+}
+
+#[test]
+fn the_examples_of_the_document_answer_as_it_says() {
+    let daemon = Daemon::start(FLAGS);
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+    let mut examples = text.split("\n```sh\n").skip(1).peekable();
+    assert!(examples.peek().is_some());
+    for example in examples {
+        let (command, after) = example.split_once("\n```\n").unwrap();
+        let answer = curl(&daemon, command);
+        let shown = after.trim_start().strip_prefix("```json\n").and_then(|rest| rest.split_once("\n```"));
+        match shown {
+            Some((shown, _)) => {
+                let shown: Value = serde_json::from_str(shown).unwrap();
+                assert_eq!(shape(&answer.json()), shape(&shown), "{command}");
+                assert_eq!(u64::from(answer.status), shown["status"].as_u64().unwrap_or(200), "{command}");
+            }
+            None => assert!(after.contains(&format!("`{}`", answer.body.trim())), "{command}"),
+        }
+    }
+    for code in ["400", "401", "403", "404", "405", "408", "413", "415", "429", "503"] {
+        assert!(text.contains(&format!("| {code} | `")), "{code}");
+    }
+}
