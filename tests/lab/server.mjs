@@ -69,8 +69,9 @@ export class Server {
     return { username, password };
   }
 
-  stop() {
-    return this.child.stop();
+  async stop() {
+    await this.child.stop();
+    if (SERVER === 'turnpike') this.child.assertEndedCleanly();
   }
 }
 
@@ -103,6 +104,7 @@ export async function startServer({
 
   const options = { name: SERVER, env: { ...cleanEnv(), ...env } };
   const child = namespace ? namespace.spawn(file, args, options) : lab.adopt(new Child(SERVER, file, args, options));
+  if (!coturn) lab.adoptServer(child);
   const listeners = await child.until(coturn ? coturnListeners : turnpikeListeners, START_LIMIT, `not listening on ${wanted.map((pair) => pair.join(' ')).join(', ')}`);
   return new Server(child, listeners, stateDir);
 
