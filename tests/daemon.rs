@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use support::Daemon;
+use support::{Daemon, ended};
 
 const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
@@ -35,15 +35,20 @@ fn a_second_daemon_on_a_port_fails_and_names_the_address() {
         let first = Daemon::start(&[&format!("--listen={kind}127.0.0.1:0")]);
         let addr = first.addr(if kind == "udp:" { "udp" } else { "tcp" });
         let state = tempfile::tempdir().unwrap();
-        let second = Command::new(env!("CARGO_BIN_EXE_turnpike"))
+        let mut second = Command::new(env!("CARGO_BIN_EXE_turnpike"))
             .args(["serve", "--state-dir", state.path().to_str().unwrap()])
             .arg(format!("--listen={kind}{addr}"))
             .env_clear()
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
-        assert_eq!(second.status.code(), Some(1), "{kind}: {second:?}");
-        let log = String::from_utf8(second.stderr).unwrap();
+        let status = ended(&mut second);
+        let _ = second.kill();
+        let mut log = String::new();
+        second.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{kind}:\n{log}");
         let told = log.lines().any(|line| line.contains("ERROR") && line.contains(&addr.to_string()));
         assert!(told, "{kind}: {addr} is not named in\n{log}");
 

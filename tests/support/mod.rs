@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -100,20 +100,25 @@ impl Daemon {
     pub fn stop_by(mut self, signal: Signal) -> (Option<i32>, String) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
-        let limit = Instant::now() + Duration::from_secs(20);
-        let code = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status.code();
-            }
-            assert!(Instant::now() < limit, "{signal} did not end it:\n{}", self.log.0.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let code = ended(&mut self.child).unwrap_or_else(|| panic!("{signal} did not end it")).code();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
         let log = self.log.0.lock().unwrap().clone();
         (code, log)
     }
+}
+
+/// Waits for the end of a process; none if it goes on.
+pub fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 impl Drop for Daemon {
