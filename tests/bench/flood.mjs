@@ -34,6 +34,7 @@ try {
     listen: ['127.0.0.1'],
     relayAddresses: ['127.0.0.1'],
     allowPeers: ['127.0.0.0/8'],
+    coturnVerbose: false,
   });
   const port = server.port('udp');
 

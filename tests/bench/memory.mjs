@@ -22,6 +22,7 @@ function start(flags = []) {
     listen: ['127.0.0.1'],
     relayAddresses: ['127.0.0.1'],
     allowPeers: ['127.0.0.0/8'],
+    coturnVerbose: false,
     flags: ['--unauthenticated-rate', '0', '--max-allocations-per-user', '0', '--max-allocations-per-ip', '0', ...flags],
   });
 }

@@ -91,6 +91,7 @@ export async function startServer({
   allowPeers = [],
   flags = [],
   coturnFlags = [],
+  coturnVerbose = true,
   env = {},
 }) {
   const stateDir = lab.tempDir('state');
@@ -141,7 +142,7 @@ export async function startServer({
   function coturnArgs() {
     const hosts = [...new Set([...(listen ?? []), ...(listenTls ?? [])])];
     return [
-      '-n', '-v', '--no-cli', '--log-file', 'stdout', '--pidfile', join(stateDir, 'pid'), '--realm', REALM,
+      '-n', ...(coturnVerbose ? ['-v'] : []), '--no-cli', '--log-file', 'stdout', '--pidfile', join(stateDir, 'pid'), '--realm', REALM,
       '--userdb', join(stateDir, 'turndb'),
       ...hosts.flatMap((host) => ['-L', host]),
       ...relayAddresses.flatMap((address) => ['-E', address]),
