@@ -1,11 +1,12 @@
-// A relayed stream beside a flood of requests that nobody may ask: what is lost, and who lost it.
-//   node tests/bench/flood.mjs   (FLOOD_RATE, FLOOD_SECONDS, STREAM_RATE)
+// A relayed stream beside a flood of requests that nobody may ask: what is lost, and who lost it. Fails where that is
+// too much.
+//   node tests/bench/flood.mjs   (FLOOD_RATE, FLOOD_SECONDS, STREAM_RATE, FLOOD_MOST_LOST in percent)
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Lab } from '../lab/lab.mjs';
 import { Child, run } from '../lab/proc.mjs';
 import { SERVER, startServer } from '../lab/server.mjs';
-import { bound, fine, inOwnNetwork, mib, rss, turnClient, udpDrops } from './bench.mjs';
+import { bound, fine, inOwnNetwork, limit, mib, rss, turnClient, udpDrops, verdict } from './bench.mjs';
 
 inOwnNetwork();
 
@@ -13,6 +14,8 @@ const RATE = Number(process.env.FLOOD_RATE ?? 50_000);
 const SECONDS = Number(process.env.FLOOD_SECONDS ?? 10);
 const STREAM_RATE = Number(process.env.STREAM_RATE ?? 1_000);
 const CHANNEL = 0x4000;
+const MOST_LOST = Number(process.env.FLOOD_MOST_LOST ?? 1);
+const MIB = 1024 * 1024;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
@@ -31,6 +34,7 @@ try {
     listen: ['127.0.0.1'],
     relayAddresses: ['127.0.0.1'],
     allowPeers: ['127.0.0.0/8'],
+    coturnVerbose: false,
   });
   const port = server.port('udp');
 
@@ -91,9 +95,18 @@ try {
   console.log(`lost peer to client: ${home} (${percent(home)}); the kernel can answer for ${kernelHome}`);
   // Listener drops hit stream and flood alike, so they are set against what both lost there.
   const unanswered = requests.sent - requests.answered - requests.ownDrops;
-  console.log(`flood and stream lost together at the listeners: ${unanswered + out - beside.peerDrops}, of which the kernel dropped ${dropped.listener}; the rest was refused or lost by the server`);
+  const lost = unanswered + out - beside.peerDrops;
+  console.log(`flood and stream lost together at the listeners: ${lost}, of which the kernel dropped ${dropped.listener}; the rest was refused or lost by the server`);
   const ours = Math.max(0, out - kernelOut) + Math.max(0, home - kernelHome);
   console.log(`stream packets that no kernel drop explains: ${ours}`);
+
+  limit(Math.max(out, home) / beside.sent < MOST_LOST / 100, `less than ${MOST_LOST} % of the stream lost each way`);
+  limit(ours === 0, 'no stream packet lost that no kernel drop explains');
+  limit(lost <= dropped.listener, 'nothing lost at the listeners, of flood and stream, that no kernel drop explains');
+  limit(Math.max(...memory) - memory[0] < 8 * MIB, 'RSS less than 8 MiB higher during the flood');
+  const half = memory.slice(memory.length >> 1);
+  limit(Math.max(...half) - half[0] < MIB, 'RSS less than 1 MiB higher in the second half of the flood');
+  verdict();
   await server.stop();
 } finally {
   await lab.close();

@@ -1,8 +1,8 @@
-// What the daemon keeps after allocations are gone, and what each one holds.
-//   node tests/bench/memory.mjs
+// What the daemon keeps after allocations are gone, and what each one holds. Fails where that is too much.
+//   node tests/bench/memory.mjs   (MEMORY_MOST_HELD, bytes)
 import { Lab } from '../lab/lab.mjs';
 import { SERVER, startServer } from '../lab/server.mjs';
-import { bound, fine, inOwnNetwork, inParallel, mib, rss, turnClient, udpDrops } from './bench.mjs';
+import { bound, fine, inOwnNetwork, inParallel, limit, mib, rss, turnClient, udpDrops, verdict } from './bench.mjs';
 
 inOwnNetwork();
 
@@ -11,6 +11,8 @@ const ALL = 10_000;
 const HELD = 10_000;
 const WIDTH = 64;
 const SHORT = 2;
+const MOST_HELD = Number(process.env.MEMORY_MOST_HELD ?? 3072);
+const MIB = 1024 * 1024;
 
 const lab = new Lab();
 
@@ -20,6 +22,7 @@ function start(flags = []) {
     listen: ['127.0.0.1'],
     relayAddresses: ['127.0.0.1'],
     allowPeers: ['127.0.0.0/8'],
+    coturnVerbose: false,
     flags: ['--unauthenticated-rate', '0', '--max-allocations-per-user', '0', '--max-allocations-per-ip', '0', ...flags],
   });
 }
@@ -54,6 +57,7 @@ async function cycles(name, flags, options) {
   }
   const all = rss(server.pid);
   console.log(`${name}: RSS idle ${mib(idle)}, after ${FIRST} cycles ${mib(first)}, after ${ALL} ${mib(all)} (${mib(all - first)} more)`);
+  limit(all <= 1.1 * first + MIB, `${name}: at most 10 % and 1 MiB more after ${ALL} cycles than after ${FIRST}`);
   await server.stop();
 }
 
@@ -87,7 +91,9 @@ async function held() {
   const full = rss(server.pid);
   const relays = udpDrops(server.pid).filter(({ port }) => port >= 49152).length;
   if (relays < HELD) throw new Error(`only ${relays} relay sockets for ${HELD} allocations`);
-  console.log(`${HELD} held allocations: RSS idle ${mib(idle)}, held ${mib(full)}, ${Math.round((full - idle) / HELD)} bytes each (goal 2048, at most 3072)`);
+  const each = Math.round((full - idle) / HELD);
+  console.log(`${HELD} held allocations: RSS idle ${mib(idle)}, held ${mib(full)}, ${each} bytes each (goal 2048)`);
+  limit(each <= MOST_HELD, `at most ${MOST_HELD} bytes for each held allocation`);
   for (const socket of sockets) socket.close();
   await server.stop();
 }
@@ -98,6 +104,7 @@ try {
   if (SERVER === 'coturn') console.log('expired: left out, coturn keeps every allocation for 600 s');
   else await cycles(`expired after ${SHORT} s`, ['--default-lifetime', `${SHORT}s`, '--max-lifetime', `${SHORT}s`], { end: false, lifetime: SHORT });
   await held();
+  verdict();
 } finally {
   echo.close();
   await lab.close();

@@ -138,6 +138,7 @@ export class Lab {
     this.hostName = host;
     this.namespaces = [];
     this.children = new Set();
+    this.servers = [];
     this.dir = mkdtempSync(join(tmpdir(), 'turnpike-lab-'));
     open.add(this);
   }
@@ -151,6 +152,12 @@ export class Lab {
   adopt(child) {
     this.children.add(child);
     child.exited.then(() => this.children.delete(child));
+    return child;
+  }
+
+  // Of which `close` asks that it ends cleanly when it is told to, and not before.
+  adoptServer(child) {
+    this.servers.push(child);
     return child;
   }
 
@@ -258,6 +265,7 @@ export class Lab {
   async close() {
     await Promise.all([...this.children].map((child) => child.stop()));
     this.closeNow();
+    for (const server of this.servers) server.assertEndedCleanly();
   }
 }
 

@@ -75,8 +75,14 @@ export class Child {
     return withLimit(found, ms, () => `${this.name}: ${what}\n${this.tail()}`).finally(() => this.waiters.delete(waiter));
   }
 
+  assertEndedCleanly() {
+    const { code, signal } = this.status;
+    if (!this.asked || code !== 0) throw new Error(`${this.name} ${!this.asked ? 'ended by itself' : 'did not end cleanly'}: ${JSON.stringify({ code, signal })}\n${this.tail()}`);
+  }
+
   async stop(signal = 'SIGTERM', ms = 5000) {
     if (!this.status) {
+      this.asked = true;
       this.process.kill(signal);
       await withLimit(this.exited, ms, `${this.name} after ${signal}`).catch(() => {
         this.process.kill('SIGKILL');

@@ -43,6 +43,7 @@ test('a change of addresses without a free descriptor ends no call', { timeout: 
   const home = lab.tempDir('home');
   const serve = `ulimit -n 64; exec '${turnpikeBinary()}' serve --workers 1`;
   const daemon = host.spawn('sh', ['-c', serve], { name: 'turnpike', env: { ...cleanEnv(), XDG_STATE_HOME: home, STATE_DIRECTORY: home } });
+  lab.adoptServer(daemon);
   await daemon.until((lines) => lines.some((line) => / ready$/.test(line)), LIMIT, 'not ready');
   const idle = `for i in $(seq 80); do exec {fd}<>/dev/tcp/${host.v4}/3478; done; echo open; sleep 30`;
   const crowd = client.spawn('bash', ['-c', idle], { name: 'crowd' });

@@ -69,8 +69,9 @@ export class Server {
     return { username, password };
   }
 
-  stop() {
-    return this.child.stop();
+  async stop() {
+    await this.child.stop();
+    if (SERVER === 'turnpike') this.child.assertEndedCleanly();
   }
 }
 
@@ -90,6 +91,7 @@ export async function startServer({
   allowPeers = [],
   flags = [],
   coturnFlags = [],
+  coturnVerbose = true,
   env = {},
 }) {
   const stateDir = lab.tempDir('state');
@@ -103,6 +105,7 @@ export async function startServer({
 
   const options = { name: SERVER, env: { ...cleanEnv(), ...env } };
   const child = namespace ? namespace.spawn(file, args, options) : lab.adopt(new Child(SERVER, file, args, options));
+  if (!coturn) lab.adoptServer(child);
   const listeners = await child.until(coturn ? coturnListeners : turnpikeListeners, START_LIMIT, `not listening on ${wanted.map((pair) => pair.join(' ')).join(', ')}`);
   return new Server(child, listeners, stateDir);
 
@@ -139,7 +142,7 @@ export async function startServer({
   function coturnArgs() {
     const hosts = [...new Set([...(listen ?? []), ...(listenTls ?? [])])];
     return [
-      '-n', '-v', '--no-cli', '--log-file', 'stdout', '--pidfile', join(stateDir, 'pid'), '--realm', REALM,
+      '-n', ...(coturnVerbose ? ['-v'] : []), '--no-cli', '--log-file', 'stdout', '--pidfile', join(stateDir, 'pid'), '--realm', REALM,
       '--userdb', join(stateDir, 'turndb'),
       ...hosts.flatMap((host) => ['-L', host]),
       ...relayAddresses.flatMap((address) => ['-E', address]),

@@ -62,7 +62,7 @@ for (const auth of ['user', 'secret']) {
 
     for (const transport of Object.keys(TRANSPORTS)) {
       for (const way of Object.keys(WAYS)) {
-        const families = auth === 'user' ? Object.keys(FAMILIES) : ['IPv4'];
+        const families = auth === 'user' ? Object.keys(FAMILIES) : ['IPv4', 'IPv6'];
         for (const family of families) {
           test(`relays over ${transport} with ${way}, ${family}`, () => call(transport, family, WAYS[way]));
         }

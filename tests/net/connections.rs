@@ -1,17 +1,29 @@
 //! How connections begin: caps, PROXY headers, TLS, and what is not ours.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use turnpike::net::{Close, ConnectionLimits};
 
 use crate::client::{Client, Link, connect};
-use crate::host::{Host, Wish, hasty};
+use crate::host::{Host, Wish, hasty, within};
 
 async fn closed(host: &Host, why: Close, count: u64) {
-    while host.running.lobby().closed(why) < count {
-        tokio::task::yield_now().await;
-    }
+    let closing = async {
+        while host.running.lobby().closed(why) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let so_far = || format!("{why:?}: {} of {count}", host.running.lobby().closed(why));
+    within(closing, so_far).await;
     assert_eq!(host.running.lobby().closed(why), count);
+}
+
+async fn connect_from(source: &str, server: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(source.parse().unwrap()).unwrap();
+    socket.connect(server).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +87,23 @@ async fn a_source_holds_so_many_connections_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_sources_together_hold_so_many_connections_and_no_more() {
+    let connections = ConnectionLimits { total: 2, ..ConnectionLimits::for_nofile(1024) };
+    let host = Host::start(Wish { connections, ..Wish::default() });
+    let mut first = Client::new(Link::tcp(host.tcp).await);
+    first.binding().await;
+    let mut second = Client::new(Link::tls(&host, &[]).await.unwrap());
+    second.binding().await;
+    let mut elsewhere = connect_from("127.0.0.2:0", host.tcp).await;
+    assert_eq!(elsewhere.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    closed(&host, Close::TotalConnections, 1).await;
+    second.binding().await;
+    drop(first);
+    host.until(|all| all.iter().map(|shard| shard.streams).sum::<usize>() == 1).await;
+    Client::new(Link::tcp(host.tcp).await).binding().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_silent_source_leaves_room_for_the_beginnings_of_others() {
     let connections =
         ConnectionLimits { handshakes: 4, handshakes_per_ip: 3, ..ConnectionLimits::for_nofile(1024) };
@@ -84,9 +113,7 @@ async fn one_silent_source_leaves_room_for_the_beginnings_of_others() {
         silent.push(connect(host.tcp).await);
     }
     closed(&host, Close::TooManyHandshakes, 1).await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let stream = socket.connect(host.tcp).await.unwrap();
+    let stream = connect_from("127.0.0.2:0", host.tcp).await;
     Client::new(Link::Stream(Box::new(stream), Vec::new())).binding().await;
     drop(silent);
     closed(&host, Close::Client, 3).await;

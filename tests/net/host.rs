@@ -1,6 +1,8 @@
 //! A server of two shards for one test.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ use turnpike::turn::{
 pub(crate) const REALM: &str = "test";
 pub(crate) const USER: &str = "ann";
 pub(crate) const PASSWORD: &str = "secret";
+
+/// Far longer than anything here takes, on a busy machine too.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// What differs between the servers of the tests.
 pub(crate) struct Wish {
@@ -73,26 +78,45 @@ impl Host {
         let mut all = Vec::new();
         for shard in self.running.shards() {
             // A busy machine may keep a shard from answering within its limit.
-            let snapshot = loop {
-                match shard.snapshot().await {
-                    Ok(snapshot) => break snapshot,
-                    Err(ShardBusy(_)) => tokio::task::yield_now().await,
+            let answered = async {
+                loop {
+                    match shard.snapshot().await {
+                        Ok(snapshot) => break snapshot,
+                        Err(ShardBusy(_)) => tokio::task::yield_now().await,
+                    }
                 }
             };
-            all.push(snapshot);
+            all.push(within(answered, || "a shard gives no snapshot".to_owned()).await);
         }
         all
     }
 
-    /// Asks until the snapshots show something; the tests' own time limit ends the asking.
-    pub(crate) async fn until(&self, shows: impl Fn(&[Snapshot]) -> bool) -> Vec<Snapshot> {
-        loop {
-            let all = self.snapshots().await;
-            if shows(&all) {
-                return all;
-            }
-            tokio::task::yield_now().await;
+    /// Asks until the snapshots show something.
+    #[track_caller]
+    pub(crate) fn until(&self, shows: impl Fn(&[Snapshot]) -> bool) -> impl Future<Output = Vec<Snapshot>> {
+        let caller = Location::caller();
+        async move {
+            let last = Cell::new(Vec::new());
+            let shown = async {
+                loop {
+                    let all = self.snapshots().await;
+                    if shows(&all) {
+                        return all;
+                    }
+                    last.set(all);
+                    tokio::task::yield_now().await;
+                }
+            };
+            within(shown, || format!("{caller}: not shown by {:#?}", last.take())).await
         }
+    }
+}
+
+/// Waits for what happens within moments, and fails with a message where it does not.
+pub(crate) async fn within<T>(happens: impl Future<Output = T>, what: impl FnOnce() -> String) -> T {
+    match tokio::time::timeout(LIMIT, happens).await {
+        Ok(result) => result,
+        Err(_) => panic!("{}, not within {LIMIT:?}", what()),
     }
 }
 

@@ -9,7 +9,7 @@ use turnpike::net::{Close, NetDrop};
 use turnpike::stun::{AttributeType, Class, Method};
 
 use crate::client::{Client, Link, channel_frame, connect};
-use crate::host::{Host, Wish, dropped, hasty};
+use crate::host::{Host, Wish, dropped, hasty, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_found_at_every_byte_boundary() {
@@ -125,17 +125,20 @@ async fn a_slow_reader_loses_its_oldest_data_and_no_answer() {
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     client.bind(0x4000, peer.local_addr().unwrap()).await;
     let mut sent = 0_u32;
-    loop {
-        for _ in 0..64 {
-            let mut payload = [0; 8000];
-            payload[..4].copy_from_slice(&sent.to_be_bytes());
-            peer.send_to(&payload, relay).await.unwrap();
-            sent += 1;
+    let flooding = async {
+        loop {
+            for _ in 0..64 {
+                let mut payload = [0; 8000];
+                payload[..4].copy_from_slice(&sent.to_be_bytes());
+                peer.send_to(&payload, relay).await.unwrap();
+                sent += 1;
+            }
+            if dropped(&host.snapshots().await, NetDrop::SlowClientData) > 100 {
+                break;
+            }
         }
-        if dropped(&host.snapshots().await, NetDrop::SlowClientData) > 100 {
-            break;
-        }
-    }
+    };
+    within(flooding, || "nothing of a slow reader's is dropped".to_owned()).await;
     let request = client.message(Class::Request, Method::BINDING, &[], false);
     client.link.send(&request).await;
     let (mut seen, mut last) = (0_u32, None);

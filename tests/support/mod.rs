@@ -1,15 +1,18 @@
 //! Runs the real daemon for tests that speak to it over sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::disallowed_methods, reason = "a test has real time limits")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 /// A running daemon with a state directory of its own; stopped when dropped.
 pub struct Daemon {
@@ -89,16 +92,33 @@ impl Daemon {
     }
 
     /// Asks it to stop as systemd does; returns its exit code and the whole log.
-    pub fn stop(mut self) -> (Option<i32>, String) {
+    pub fn stop(self) -> (Option<i32>, String) {
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Asks it to stop by a signal; returns its exit code, none if a signal ended it, and the whole log.
+    pub fn stop_by(mut self, signal: Signal) -> (Option<i32>, String) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let code = self.child.wait().unwrap().code();
+        nix::sys::signal::kill(pid, signal).unwrap();
+        let code = ended(&mut self.child).unwrap_or_else(|| panic!("{signal} did not end it")).code();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
         let log = self.log.0.lock().unwrap().clone();
         (code, log)
     }
+}
+
+/// Waits for the end of a process; none if it goes on.
+pub fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 impl Drop for Daemon {
