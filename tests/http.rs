@@ -144,6 +144,7 @@ fn every_refusal_is_a_problem_document() {
         "{\"ttl\":\"60\"}",
         "{\"ttl\":1,\"ttl\":2}",
         "{\"subject\":\"a:b\"}",
+        "{\"subject\":\"s~session~ann\"}",
         "{\"subject\":\"\"}",
         "{\"subject\":\"a\\u0000\"}",
         "{\"subject\":7}",

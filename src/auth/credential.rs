@@ -73,13 +73,14 @@ pub fn mint(secret: &[u8], subject: &str, expires_at: u64) -> Minted {
 /// Longest subject of a minted credential in bytes.
 const LONGEST_SUBJECT: usize = 128;
 
-/// Returns whether a text can be the subject of a credential: 1 to 128 bytes of the OpaqueString profile, no
-/// colon.
+/// Returns whether a text can be the subject of a credential that is asked for: 1 to 128 bytes of the OpaqueString
+/// profile, no colon, and not of the form that signaling sessions have (`s~`).
 #[must_use]
 pub fn is_subject(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST_SUBJECT
         && !text.contains(':')
+        && !text.starts_with("s~")
         && !text.chars().any(char::is_control)
         && OpaqueString::enforce(text).is_ok()
 }

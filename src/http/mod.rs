@@ -1,6 +1,6 @@
 //! HTTP: one stream served at a time, its routes on one screen, and what they ask of the daemon.
 //!
-//! [`Http::serve`] takes a stream from whoever accepted it; [`Backend`] is how the answers reach the relay.
+//! `Http::serve` takes a stream from whoever accepted it; `Backend` is how the answers reach the relay.
 
 #![warn(missing_docs)]
 
