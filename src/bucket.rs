@@ -74,6 +74,14 @@ fn scaled(tokens: u64) -> u64 {
     u64::try_from(u128::from(tokens) * SCALE).unwrap_or(u64::MAX)
 }
 
+/// Returns bytes a second of a bit rate, and how many may be saved up: those of a quarter of a second, and never
+/// less than one large datagram.
+#[must_use]
+pub fn byte_rate(bits: u64) -> (u64, u64) {
+    let rate = (bits / 8).max(1);
+    (rate, (rate / 4).max(65_536))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

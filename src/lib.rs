@@ -9,7 +9,6 @@ pub mod auth;
 pub mod bucket;
 /// Strict JSON, scanned once and never re-written.
 pub mod json;
-mod reasons;
 /// Randomness as an argument.
 pub mod rng;
 /// The signaling hub's state machine.
@@ -20,6 +19,7 @@ pub mod stun;
 pub mod time;
 /// The TURN server's state machine.
 pub mod turn;
+mod words;
 
 /// The commands and what they print.
 #[cfg(feature = "daemon")]

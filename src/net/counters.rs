@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::reasons::reasons;
+use crate::words::words;
 
-reasons! {
+words! {
     /// Why a packet was lost between the kernel and the core.
     NetDrop {
         /// The ring to the other shard is full.
@@ -26,7 +26,7 @@ reasons! {
     }
 }
 
-reasons! {
+words! {
     /// Why a stream was closed.
     Close {
         /// The source address holds as many connections as it may.

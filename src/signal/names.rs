@@ -1,27 +1,6 @@
 //! The words of the protocol: message types, errors, closes and reasons.
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// All of them, in alphabetical order of their labels.
-            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
-
-            /// Returns the word that the protocol, logs, metrics and tests use.
-            #[must_use]
-            pub fn label(self) -> &'static str {
-                match self {
-                    $($name::$variant => $label,)*
-                }
-            }
-        }
-    };
-}
+use crate::words::words;
 
 words! {
     /// Type of a message from a client (signaling.md §2).

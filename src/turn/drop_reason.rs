@@ -1,8 +1,8 @@
 //! Names of every way in which a packet goes nowhere or a request is refused.
 
-use crate::reasons::reasons;
+use crate::words::words;
 
-reasons! {
+words! {
     /// Why a packet was dropped without an answer.
     DropReason {
         /// ChannelData shorter than its length field says (RFC 8656 §12.4).
@@ -46,7 +46,7 @@ reasons! {
     }
 }
 
-reasons! {
+words! {
     /// Why a request was answered with an error.
     Refusal {
         /// The address holds as many allocations as it may (486).

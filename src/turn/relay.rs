@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::bucket::byte_rate;
 use crate::stun::{Attribute, AttributeType, Builder, ChannelData, Class, Message, Method, TransactionId};
 use crate::time::Mono;
 use crate::turn::action::{Head, Verdict};
@@ -212,8 +213,7 @@ fn spend<G, S: Shared>(
         bits => bits,
     };
     if bits > 0 {
-        let rate = (bits / 8).max(1);
-        let burst = (rate / 4).max(65_536);
+        let (rate, burst) = byte_rate(bits);
         if !allocation.budget.own.take(now, rate, burst, len) {
             return Err(DropReason::OverAllocationBitrate);
         }

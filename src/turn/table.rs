@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::auth::SessionId;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, byte_rate};
 use crate::time::Mono;
 use crate::turn::ids::{Family, PeerAddr, RelayAddr, RelayId, ShardId};
 use crate::turn::peer_policy::RelayIp;
@@ -86,8 +86,6 @@ pub struct QuotaGuard {
 const SLICES_A_SECOND: u64 = 50;
 /// And is never less than several datagrams, so that slow rates do not take the lock for each.
 const MIN_LEASE: u64 = 8192;
-/// Bytes that a budget may save up: a quarter of a second's, and never less than one large datagram.
-const MIN_BURST: u64 = 65_536;
 
 impl SharedTable {
     /// Makes the table of a process whose relays lie in `ranges`.
@@ -180,7 +178,7 @@ impl Rare {
     /// Looks at two users without an allocation; each got here by a lease at least, so that none are left over.
     fn forget_recovered(&mut self, now: Mono) {
         let bits = self.quotas.bitrate_per_user;
-        let (rate, burst) = rate_and_burst(bits);
+        let (rate, burst) = byte_rate(bits);
         for _ in 0..2 {
             let Some(name) = self.recovering.pop_front() else { return };
             let Some(user) = self.by_user.get_mut(&name) else { continue };
@@ -322,19 +320,19 @@ impl Shared for SharedTable {
         }
         let mut had = u64::MAX;
         if bitrate > 0 {
-            let (rate, burst) = rate_and_burst(bitrate);
+            let (rate, burst) = byte_rate(bitrate);
             let budget = rare.budget.get_or_insert_with(|| Bucket::full(now, burst));
             had = budget.take_up_to(now, rate, burst, lease(rate, want));
         }
         if bitrate_per_user > 0 && had > 0 {
-            let (rate, burst) = rate_and_burst(bitrate_per_user);
+            let (rate, burst) = byte_rate(bitrate_per_user);
             let ask = lease(rate, want).min(had);
             let of_user = rare.by_user.get_mut(user).map_or(0, |user| {
                 let budget = user.budget.get_or_insert_with(|| Bucket::full(now, burst));
                 budget.take_up_to(now, rate, burst, ask)
             });
             if let Some(budget) = rare.budget.as_mut().filter(|_| bitrate > 0) {
-                budget.give_back(rate_and_burst(bitrate).1, had - of_user);
+                budget.give_back(byte_rate(bitrate).1, had - of_user);
             }
             had = of_user;
         }
@@ -368,12 +366,6 @@ fn reached(count: u32, quota: u32) -> bool {
 /// Returns how many bytes to ask a budget for where `want` are needed now.
 fn lease(rate: u64, want: u64) -> u64 {
     want.max(rate / SLICES_A_SECOND).max(MIN_LEASE)
-}
-
-/// Returns bytes a second, and how many may be saved up.
-fn rate_and_burst(bits: u64) -> (u64, u64) {
-    let rate = (bits / 8).max(1);
-    (rate, (rate / 4).max(MIN_BURST))
 }
 
 /// An IPv6 client is its /64.
@@ -466,9 +458,9 @@ mod tests {
                 .sum::<u64>()
         };
         let total: u64 = (0..10).map(|_| drain(Mono(0))).sum();
-        assert_eq!(total, MIN_BURST);
+        assert_eq!(total, 65_536);
         let later = Mono(60_000_000_000);
-        assert_eq!(drain(later), MIN_BURST);
+        assert_eq!(drain(later), 65_536);
         let _bob = table.admit(claim("bob", "1.1.1.1")).unwrap();
         table.lease_bytes(later.after_secs(60), "bob", 1);
         assert!(!table.rare().by_user.contains_key("ann"));
@@ -485,7 +477,7 @@ mod tests {
             std::iter::from_fn(|| Some(table.lease_bytes(Mono(0), user, 1000)).filter(|had| *had > 0))
                 .sum::<u64>()
         };
-        assert_eq!(drain("ann"), MIN_BURST);
-        assert_eq!(drain("bob"), MIN_BURST);
+        assert_eq!(drain("ann"), 65_536);
+        assert_eq!(drain("bob"), 65_536);
     }
 }

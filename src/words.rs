@@ -1,7 +1,7 @@
-//! Lists of named reasons: one word each for logs, metrics and tests.
+//! Lists of words: one each for the wire, logs, metrics and tests.
 
-/// Makes an enum of reasons with their labels.
-macro_rules! reasons {
+/// Makes an enum whose variants have a word each.
+macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ macro_rules! reasons {
             /// All of them, in alphabetical order of their labels.
             pub const ALL: &'static [$name] = &[$($name::$variant,)*];
 
-            /// Returns the word that logs, metrics and tests use.
+            /// Returns the word.
             #[must_use]
             pub fn label(self) -> &'static str {
                 match self {
@@ -24,4 +24,4 @@ macro_rules! reasons {
     };
 }
 
-pub(crate) use reasons;
+pub(crate) use words;
