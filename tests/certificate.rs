@@ -6,8 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use support::Daemon;
@@ -51,21 +50,17 @@ async fn hang_up_serves_the_new_certificate_and_a_broken_one_changes_nothing() {
         &cert_flag,
         &key_flag,
     ]);
-    let hang_up = || {
-        let pid = Pid::from_raw(i32::try_from(daemon.pid()).expect("a process id"));
-        kill(pid, Signal::SIGHUP).expect("the daemon runs");
-    };
     assert!(is_served(&daemon, &first).await);
 
     let second = write_certificate(&cert, &key);
     assert!(!is_served(&daemon, &second).await);
-    hang_up();
+    daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("the certificate was read again");
     assert!(is_served(&daemon, &second).await);
     assert!(!is_served(&daemon, &first).await);
 
     fs::write(&cert, "nonsense").expect("the certificate is overwritten");
-    hang_up();
+    daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("the certificate stays as it was");
     assert!(is_served(&daemon, &second).await);
 }

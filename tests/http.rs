@@ -14,9 +14,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use support::Daemon;
+use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
-use turn::client::{Client, ClientConfig as TurnConfig};
 use turnpike::auth::LongTermKey;
 use turnpike::http::TokenKeys;
 use turnpike::net::clock;
@@ -245,20 +244,9 @@ fn credentials_come_in_both_shapes_and_are_not_cached() {
 async fn a_minted_credential_makes_an_allocation() {
     let daemon = Daemon::start(FLAGS);
     let minted = ask(&daemon, "POST /v1/credentials", &[KEY, JSON], r#"{"subject":"bob"}"#).json();
-    let client = Client::new(TurnConfig {
-        stun_serv_addr: daemon.addr("udp").to_string(),
-        turn_serv_addr: daemon.addr("udp").to_string(),
-        username: minted["username"].as_str().unwrap().into(),
-        password: minted["password"].as_str().unwrap().into(),
-        realm: "test".into(),
-        software: String::new(),
-        rto_in_ms: 0,
-        conn: Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
-        vnet: None,
-    })
-    .await
-    .unwrap();
-    client.listen().await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let [username, password] = ["username", "password"].map(|name| minted[name].as_str().unwrap());
+    let client = turn_client(daemon.addr("udp"), socket, username, password).await;
     let relay = client.allocate().await.unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     relay.send_to(b"through", peer.local_addr().unwrap()).await.unwrap();

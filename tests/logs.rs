@@ -2,11 +2,8 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use support::Daemon;
+use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
-use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
 /// Runs a client through all that is logged about one, and returns the log with the addresses that took part.
@@ -25,21 +22,7 @@ async fn log_of_a_session(flags: &[&str]) -> (String, Vec<String>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback has ports");
     let peer = UdpSocket::bind("127.0.0.1:0").await.expect("loopback has ports");
     let addresses = [&socket, &peer].map(|socket| socket.local_addr().expect("it is bound").to_string());
-    let server = daemon.addr("udp").to_string();
-    let client = Client::new(ClientConfig {
-        stun_serv_addr: server.clone(),
-        turn_serv_addr: server,
-        username: "ann".into(),
-        password: "static-password".into(),
-        realm: "test".into(),
-        software: String::new(),
-        rto_in_ms: 0,
-        conn: Arc::new(socket),
-        vnet: None,
-    })
-    .await
-    .expect("the client starts");
-    client.listen().await.expect("the client listens");
+    let client = turn_client(daemon.addr("udp"), socket, "ann", "static-password").await;
     let relay = client.allocate().await.expect("the server allocates");
     let to = peer.local_addr().expect("it is bound");
     relay.send_to(b"payload-of-the-call", to).await.expect("a send");

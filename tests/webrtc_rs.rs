@@ -7,10 +7,10 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use support::Daemon;
+use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use turn::client::{Client, ClientConfig};
+use turn::client::Client;
 use webrtc_ice::agent::Agent;
 use webrtc_ice::agent::agent_config::AgentConfig;
 use webrtc_ice::candidate::{Candidate, CandidateType};
@@ -35,21 +35,8 @@ const FLAGS: &[&str] = &[
 ];
 
 async fn client(server: SocketAddr, password: &str) -> Client {
-    let client = Client::new(ClientConfig {
-        stun_serv_addr: server.to_string(),
-        turn_serv_addr: server.to_string(),
-        username: "ann".into(),
-        password: password.into(),
-        realm: "test".into(),
-        software: String::new(),
-        rto_in_ms: 0,
-        conn: Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
-        vnet: None,
-    })
-    .await
-    .unwrap();
-    client.listen().await.unwrap();
-    client
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    turn_client(server, socket, "ann", password).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use zeroize::Zeroize;
 
-use super::grant::Grant;
+use super::grant::{Grant, SESSION_MARK};
 
 /// Key of a long-term credential: MD5 of `username:realm:password` (RFC 8489 §9.2.2).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub fn mint(secret: &[u8], subject: &str, expires_at: u64) -> Minted {
 }
 
 /// Longest subject of a minted credential in bytes.
-const LONGEST_SUBJECT: usize = 128;
+pub const LONGEST_SUBJECT: usize = 128;
 
 /// Returns whether a text can be the subject of a credential that is asked for: 1 to 128 bytes of the OpaqueString
 /// profile, no colon, and not of the form that signaling sessions have (`s~`).
@@ -80,7 +80,7 @@ pub fn is_subject(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST_SUBJECT
         && !text.contains(':')
-        && !text.starts_with("s~")
+        && !text.starts_with(SESSION_MARK)
         && !text.chars().any(char::is_control)
         && OpaqueString::enforce(text).is_ok()
 }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What the subject of a signaling session's credential begins with.
+pub const SESSION_MARK: &str = "s~";
+
 /// Name of a signaling session, as it stands in a credential's subject.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub String);
@@ -43,7 +46,7 @@ impl Grant {
 
     fn session_parts(&self) -> Option<(&str, &str)> {
         self.expires_at?;
-        let rest = self.subject().strip_prefix("s~")?;
+        let rest = self.subject().strip_prefix(SESSION_MARK)?;
         let (session, uid) = rest.split_once('~')?;
         (!session.is_empty()).then_some((session, uid))
     }

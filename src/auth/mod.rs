@@ -10,8 +10,8 @@ mod join_token;
 mod origin;
 
 pub use api_key::{ApiKeys, KeyIndex, Scope, Scopes};
-pub use credential::{Credentials, LongTermKey, Minted, is_subject, mint};
+pub use credential::{Credentials, LONGEST_SUBJECT, LongTermKey, Minted, is_subject, mint};
 pub use glob::Glob;
-pub use grant::{Grant, SessionId};
+pub use grant::{Grant, SESSION_MARK, SessionId};
 pub use join_token::{IcePolicy, IceTerms, JoinToken, Permissions, TokenError};
 pub use origin::Origins;

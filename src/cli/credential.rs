@@ -5,16 +5,13 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 
-use crate::auth::{self, Minted};
+use crate::auth::{self, LONGEST_SUBJECT, Minted, SESSION_MARK};
 use crate::config::arguments::{Known, clap_argument};
 use crate::config::credentials::{MINTING_FLAGS, Minting};
 use crate::config::flags;
 use crate::config::mistake::{Fault, Mistake, Origin};
 use crate::config::secrets::Generated;
 use crate::config::{Secret, names, units};
-
-/// Longest subject in bytes, as the HTTP API has it.
-pub const LONGEST_SUBJECT: usize = 128;
 
 /// Builds the command.
 pub fn command() -> Command {
@@ -80,8 +77,8 @@ pub fn check_subject(subject: &str) -> Result<(), Fault> {
         let problem = "the subject has a colon or control characters";
         return Err(Fault::new(problem, "leave them out: the colon ends the expiry"));
     }
-    if subject.starts_with("s~") {
-        let problem = "subjects that begin with s~ belong to signaling sessions";
+    if subject.starts_with(SESSION_MARK) {
+        let problem = format!("subjects that begin with {SESSION_MARK} belong to signaling sessions");
         return Err(Fault::new(problem, "begin with something else"));
     }
     names::opaque(subject).map(|_| ())

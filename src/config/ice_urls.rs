@@ -88,11 +88,6 @@ pub fn parse(text: &str) -> Result<IceUrl, Fault> {
     Ok(IceUrl(format!("{scheme}:{authority}{query}")))
 }
 
-/// Tells whether a URL needs a username and a credential.
-pub fn needs_credential(url: &IceUrl) -> bool {
-    url.as_str().starts_with("turn")
-}
-
 fn suffix(port: u16, default: u16) -> String {
     if port == default { String::new() } else { format!(":{port}") }
 }

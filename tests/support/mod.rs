@@ -13,6 +13,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use tokio::net::UdpSocket;
+use turn::client::{Client, ClientConfig};
 
 /// A running daemon with a state directory of its own; stopped when dropped.
 pub struct Daemon {
@@ -79,8 +81,10 @@ impl Daemon {
         self.state.path()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Waits until the log holds a text.
@@ -98,8 +102,7 @@ impl Daemon {
 
     /// Asks it to stop by a signal; returns its exit code, none if a signal ended it, and the whole log.
     pub fn stop_by(mut self, signal: Signal) -> (Option<i32>, String) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, signal).unwrap();
+        self.signal(signal);
         let code = ended(&mut self.child).unwrap_or_else(|| panic!("{signal} did not end it")).code();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
@@ -127,4 +130,23 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts webrtc-rs' TURN client on a socket, in the realm `test`.
+pub async fn turn_client(server: SocketAddr, socket: UdpSocket, username: &str, password: &str) -> Client {
+    let client = Client::new(ClientConfig {
+        stun_serv_addr: server.to_string(),
+        turn_serv_addr: server.to_string(),
+        username: username.to_owned(),
+        password: password.to_owned(),
+        realm: "test".to_owned(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(socket),
+        vnet: None,
+    })
+    .await
+    .unwrap();
+    client.listen().await.unwrap();
+    client
 }
