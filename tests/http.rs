@@ -294,11 +294,16 @@ fn every_documented_path_answers() {
     let document = ask(&daemon, "GET /openapi.json", &[], "");
     assert_eq!(document.header("content-type"), Some("application/json"));
     for (path, item) in document.json()["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let line = format!("{} {path}", method.to_uppercase());
-            let is_open = operation["security"] == json!([]);
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            let line = format!("{} {}", method.to_uppercase(), path.replace("{room}", "tea"));
             let status = ask(&daemon, &line, &[], "").status;
-            assert_eq!(status, if is_open { 200 } else { 401 }, "{line}");
+            let expected = match line.as_str() {
+                "GET /healthz" | "GET /openapi.json" | "GET /readyz" => 200,
+                "GET /v1/ws" => 426,
+                "POST /v1/session" => 400,
+                _ => 401,
+            };
+            assert_eq!(status, expected, "{line}");
             assert!(operation["responses"][status.to_string()].is_object(), "{line}");
         }
     }

@@ -20,6 +20,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::http::api::{Api, Backend, Settings};
+use crate::http::call::Hangup;
 use crate::http::origin::{self, Judgment};
 use crate::http::routes::routes;
 use crate::telemetry::ClientAddr;
@@ -35,11 +36,18 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long answers may take that were begun before the stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// What HTTP, and a WebSocket after it, is spoken on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A stream of any kind, so that a WebSocket can take it back out of HTTP.
+pub(crate) type BoxedStream = Box<dyn Stream>;
+
 /// The HTTP half of the daemon.
 pub struct Http {
     api: Arc<Api>,
     routes: BoxedFilter<(Response,)>,
-    stop: watch::Sender<bool>,
 }
 
 impl Http {
@@ -48,17 +56,25 @@ impl Http {
     pub fn new(settings: Settings, backend: impl Backend) -> Http {
         let api = Arc::new(Api::new(settings, Box::new(backend)));
         let routes = routes(&api);
-        Http { api, routes, stop: watch::Sender::new(false) }
+        Http { api, routes }
     }
 
-    /// Serves one stream to its end; `remote` is who sent it, a PROXY header considered.
+    /// Serves one stream to its end, or until a WebSocket takes it; `remote` is who sent it, a PROXY header considered.
     pub async fn serve<S>(&self, stream: S, remote: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut stop = self.stop.subscribe();
+        let stream: BoxedStream = Box::new(stream);
+        let mut stop = self.api.stop.subscribe();
+        let hangup = Hangup::default();
         let (heard, mut first) = watch::channel(false);
-        let front = Front { api: Arc::clone(&self.api), routes: self.routes.clone(), remote, heard };
+        let front = Front {
+            api: Arc::clone(&self.api),
+            routes: self.routes.clone(),
+            remote,
+            heard,
+            hangup: hangup.clone(),
+        };
         let builder = builder();
         let serving =
             builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
@@ -84,6 +100,7 @@ impl Http {
                     }
                     is_silent = Some(false);
                 }
+                () = hangup.0.notified() => return,
                 _ = stop.wait_for(|stop| *stop), if !is_stopping => {
                     is_stopping = true;
                     serving.as_mut().graceful_shutdown();
@@ -92,10 +109,10 @@ impl Http {
         }
     }
 
-    /// Takes no more requests and waits, for a while, until those begun are answered.
+    /// Takes no more requests and waits, for a while, until those begun are answered and the WebSockets closed.
     pub async fn stop(&self) {
-        self.stop.send_replace(true);
-        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
+        self.api.stop.send_replace(true);
+        if tokio::time::timeout(FAREWELL, self.api.stop.closed()).await.is_err() {
             tracing::warn!("an HTTP answer did not end in time");
         }
     }
@@ -127,6 +144,7 @@ struct Front {
     routes: BoxedFilter<(Response,)>,
     remote: SocketAddr,
     heard: watch::Sender<bool>,
+    hangup: Hangup,
 }
 
 impl Front {
@@ -144,10 +162,11 @@ impl Front {
             }
         }
         head.extensions.insert(peer);
+        head.extensions.insert(self.hangup.clone());
         let mut service = warp::service(self.routes);
         let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
         let status = response.status();
-        if !status.is_success() {
+        if status.is_client_error() || status.is_server_error() {
             tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
         }
         let headers = response.headers_mut();

@@ -27,5 +27,6 @@ pub use counters::{Close, LobbyStats, NetDrop, NetStats};
 pub use engine::process::{lower_priority, raise_nofile};
 pub use lobby::http::{HttpBytes, HttpEntry, HttpPlaces, HttpStream};
 pub use mailbox::{Command, PATIENCE, ShardBusy, ShardHandle, Snapshot};
+pub(crate) use shard::Seeded;
 pub use start::{ConnectionLimits, Ending, Running, ShardEnd, StartSpec};
 pub use tls::TlsService;

@@ -1,5 +1,7 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
+mod hub;
+mod leases;
 mod setup;
 mod web;
 
@@ -12,6 +14,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Tls};
 pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
@@ -21,7 +24,8 @@ use crate::net::{
     self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
     TlsService,
 };
-use crate::node::web::Web;
+use crate::node::leases::Leases;
+use crate::node::web::{HubParts, Web};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
@@ -60,6 +64,9 @@ pub enum RunError {
     /// An external address is for a local one that no relay uses.
     #[error("--external-address names {0}, which is no relay address here: name it with --relay-address too")]
     External(IpAddr),
+    /// The signaling hub ended.
+    #[error("the signaling hub ended unexpectedly: {0}")]
+    Hub(String),
     /// A media thread ended.
     #[error("a media thread ended unexpectedly: {0}")]
     Shard(String),
@@ -88,7 +95,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         ..ConnectionLimits::for_nofile(nofile)
     };
     let host = host_addresses()?;
-    let web = Web::new(config, &listeners, &relays);
+    let (mut web, hub) = Web::new(config, &listeners, &relays, random_key()?);
+    let leases = shared.clone();
     let spec = StartSpec {
         shared,
         policy: setup::policy(config, &relays, &host, &endpoints),
@@ -112,14 +120,19 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         let running = bound
             .start(spec, runtime.handle())
             .map_err(RunError::system("the media threads cannot be started"))?;
+        let leases = Leases::new(leases, setup::longest_credential(config), running.shards().to_vec());
+        let HubParts { issuer, inputs, drain } = hub;
+        let (settings, limits) = (setup::signal_settings(config), setup::signal_limits(config));
+        let task = hub::Task::new(settings, limits, issuer, leases, inputs, drain);
+        let mut hub = tokio::spawn(task.run());
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
         web.set_ready(true);
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref(), web: &web };
-        serve(running, signals, host, &parts).await
+        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref() };
+        serve(running, signals, host, &parts, &mut web, &mut hub).await
     });
     runtime.shutdown_background();
     ended
@@ -131,7 +144,6 @@ struct Parts<'a> {
     relays: &'a [RelayIp],
     endpoints: &'a [SocketAddr],
     tls: Option<&'a TlsService>,
-    web: &'a Web,
 }
 
 /// Lets the parts work until a signal comes or one of them fails.
@@ -140,6 +152,8 @@ async fn serve(
     mut signals: Signals,
     mut host: HostAddresses,
     parts: &Parts<'_>,
+    web: &mut Web,
+    hub: &mut JoinHandle<()>,
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     let again = changed.clone();
@@ -162,6 +176,9 @@ async fn serve(
             },
             ended = running.shard_ended() => {
                 break Err(RunError::Shard(format!("{ended:?}")));
+            }
+            ended = &mut *hub => {
+                break Err(RunError::Hub(format!("{ended:?}")));
             }
             Some(()) = changes.recv() => {
                 match host_addresses() {
@@ -186,7 +203,7 @@ async fn serve(
         }
     };
     watching.abort();
-    tokio::join!(parts.web.stop(), running.stop());
+    tokio::join!(web.stop(), running.stop());
     outcome
 }
 

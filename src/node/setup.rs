@@ -5,11 +5,17 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng as _;
+
 use crate::auth::Credentials;
 use crate::config::{Config, ExternalAddress};
 use crate::net::interfaces::HostAddresses;
 use crate::net::{BindSpec, Carrier, Listen};
+use crate::signal;
 use crate::turn::{Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable};
+
+/// Name of the only node.
+const NODE_NAME: &str = "n1";
 
 /// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
 ///
@@ -114,4 +120,20 @@ fn rate(limit: Option<NonZeroU64>) -> u64 {
 
 fn seconds(span: Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Returns how long a credential may still make allocations after it was minted.
+pub(super) fn longest_credential(config: &Config) -> Duration {
+    config.max_credential_ttl.unwrap_or(Duration::from_secs(u32::MAX.into()))
+}
+
+/// Returns what the hub is told once.
+pub(super) fn signal_settings(_config: &Config) -> signal::Settings {
+    let epoch = rand::rng().random_range(0..1 << 48);
+    signal::Settings { node: NODE_NAME.to_owned(), epoch, open: false }
+}
+
+/// Returns the limits of the hub.
+pub(super) fn signal_limits(_config: &Config) -> signal::Limits {
+    signal::Limits::default()
 }

@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::auth::{self, ApiKeys, Minted, Origins};
 use crate::config::{Config, Secret, ice_urls, state};
-use crate::http::{Backend, Http, Settings, TokenKeys, TrustedProxies};
+use crate::http::{Backend, Http, Input, Settings, Signaling, TokenKeys, TrustedProxies};
 use crate::net::{BoundListener, Carrier, HttpEntry, clock};
+use crate::node::hub::Issuer;
 use crate::time::Now;
 use crate::turn::RelayIp;
 
@@ -19,6 +22,7 @@ struct Node {
     secret: Option<Secret>,
     urls: Vec<String>,
     ready: Arc<AtomicBool>,
+    signaling: Signaling,
 }
 
 impl Backend for Node {
@@ -42,22 +46,50 @@ impl Backend for Node {
     fn fresh_subject(&self) -> String {
         state::random_text(SUBJECT_BYTES)
     }
+
+    fn signaling(&self) -> &Signaling {
+        &self.signaling
+    }
 }
 
 /// HTTP as the daemon holds it.
 pub(super) struct Web {
     http: Arc<Http>,
     ready: Arc<AtomicBool>,
+    drain: Option<oneshot::Sender<()>>,
+}
+
+/// What the hub's task is made of besides the relay.
+pub(super) struct HubParts {
+    pub(super) issuer: Issuer,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) drain: oneshot::Receiver<()>,
 }
 
 impl Web {
     /// Makes the HTTP half of a daemon that has bound its listeners.
-    pub(super) fn new(config: &Config, listeners: &[BoundListener], relays: &[RelayIp]) -> Web {
+    pub(super) fn new(
+        config: &Config,
+        listeners: &[BoundListener],
+        relays: &[RelayIp],
+        ticket_key: [u8; 32],
+    ) -> (Web, HubParts) {
         let ready = Arc::new(AtomicBool::new(false));
-        let urls = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
+        let urls: Vec<String> = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
         let secret = config.auth_secrets.first().cloned();
-        let node = Node { secret, urls, ready: Arc::clone(&ready) };
-        Web { http: Arc::new(Http::new(settings(config), node)), ready }
+        let tokens = Arc::new(token_keys(config));
+        let (signaling, inputs) = Signaling::new();
+        let (drain, drained) = oneshot::channel();
+        let issuer = Issuer {
+            tokens: Arc::clone(&tokens),
+            secret: secret.clone(),
+            urls: urls.clone(),
+            credential_ttl: config.credential_ttl,
+            max_credential_ttl: config.max_credential_ttl,
+        };
+        let node = Node { secret, urls, ready: Arc::clone(&ready), signaling };
+        let http = Arc::new(Http::new(settings(config, tokens, ticket_key), node));
+        (Web { http, ready, drain: Some(drain) }, HubParts { issuer, inputs, drain: drained })
     }
 
     /// Returns what takes the streams of the lobby.
@@ -66,8 +98,8 @@ impl Web {
         Arc::new(move |stream| {
             let http = Arc::clone(&http);
             tokio::spawn(async move {
-                let _places = stream.places;
-                http.serve(stream.stream, stream.remote).await;
+                let remote = stream.remote;
+                http.serve(stream, remote).await;
             });
         })
     }
@@ -77,22 +109,30 @@ impl Web {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Takes no more requests, and waits for the answers that are begun.
-    pub(super) async fn stop(&self) {
+    /// Takes no more requests, closes the signaling connections, and waits for the answers that are begun.
+    pub(super) async fn stop(&mut self) {
         self.set_ready(false);
+        if let Some(drain) = self.drain.take() {
+            // A hub that is gone has closed everything already.
+            let _ = drain.send(());
+        }
         self.http.stop().await;
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Settings {
     let keys = config.api_keys.iter().map(|key| (key.secret.as_bytes(), key.scopes));
     Settings {
         keys: ApiKeys::new(keys),
-        tokens: token_keys(config),
+        tokens,
         origins: Origins { allowed: config.allow_origins.clone() },
         proxies: TrustedProxies(config.trusted_proxies.clone()),
         credential_ttl: config.credential_ttl,
         max_credential_ttl: config.max_credential_ttl,
+        max_message: 64 << 10,
+        open: false,
+        token_in_url: false,
+        ticket_key,
     }
 }
 
