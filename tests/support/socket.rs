@@ -81,10 +81,9 @@ impl Socket {
 
     /// Returns the next message.
     pub fn hear(&mut self) -> Value {
-        match self.ws.read().unwrap() {
-            Message::Text(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let message = self.ws.read().unwrap();
+        assert!(message.is_text(), "{message:?}");
+        serde_json::from_str(message.to_text().unwrap()).unwrap()
     }
 
     /// Returns the next message of a type.
@@ -108,7 +107,7 @@ impl Socket {
             match self.ws.read().unwrap() {
                 Message::Text(text) => last = Some(serde_json::from_str(&text).unwrap()),
                 Message::Close(frame) => return (frame.unwrap().code.into(), last),
-                _ => {}
+                Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => {}
             }
         }
     }
