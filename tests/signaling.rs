@@ -374,3 +374,30 @@ fn the_stop_tells_every_client_and_ends_every_stream() {
     assert_eq!((code, &last.unwrap()["t"]), (4000, &json!("bye")));
     while events.next().is_some() {}
 }
+
+#[test]
+fn an_address_with_too_many_connections_is_told_so() {
+    let daemon = start(&["--max-connections-per-ip=2"]);
+    let (first, _) = Socket::hello(&daemon, json!({"token": token(json!({}))}));
+    let (_second, _) = Socket::hello(&daemon, json!({"token": token(json!({}))}));
+    let refused = ask(&daemon, "GET /healthz", &[], "");
+    refused.assert_problem(429, "rate_limited");
+    assert!(refused.header("retry-after").is_some());
+    drop(first);
+    while ask(&daemon, "GET /healthz", &[], "").status == 429 {}
+}
+
+#[test]
+fn behind_a_proxy_each_client_has_connections_of_its_own() {
+    let daemon = start(&["--max-connections-per-ip=1", "--trusted-proxy=127.0.0.0/8"]);
+    let open = |client: &str| {
+        let mut request = upgrade(&daemon, "/v1/ws", PROTOCOL);
+        request.headers_mut().insert("x-forwarded-for", client.parse().unwrap());
+        try_open(&daemon, request)
+    };
+    let first = open("192.0.2.1").unwrap_or_else(|status| panic!("{status}"));
+    assert_eq!(open("192.0.2.1").map(|_| ()).unwrap_err(), 429);
+    let _other = open("192.0.2.2").unwrap_or_else(|status| panic!("{status}"));
+    drop(first);
+    while open("192.0.2.1").is_err() {}
+}

@@ -1,5 +1,7 @@
 //! What the routes share: settings, keys with their budgets, and the way to the rest of the daemon.
 
+use std::any::Any;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ const RATE: u64 = 100;
 /// Requests that one key may make at once.
 const BURST: u64 = 200;
 
+/// A place among the connections of a client, held until the last copy is dropped.
+pub type Place = Arc<dyn Any + Send + Sync>;
+
 /// What HTTP asks of the rest of the daemon.
 pub trait Backend: Send + Sync + 'static {
     /// Returns this moment.
@@ -33,6 +38,8 @@ pub trait Backend: Send + Sync + 'static {
     fn ice_urls(&self) -> Vec<String>;
     /// Returns a subject that nobody else has.
     fn fresh_subject(&self) -> String;
+    /// Takes a place for a client behind a proxy; none if it has as many as it may.
+    fn enter(&self, client: IpAddr) -> Option<Place>;
     /// Returns the way to the hub.
     fn signaling(&self) -> &Signaling;
 }
@@ -149,6 +156,10 @@ pub(crate) mod tests {
 
         fn fresh_subject(&self) -> String {
             "fresh".into()
+        }
+
+        fn enter(&self, _: IpAddr) -> Option<Place> {
+            Some(Arc::new(()))
         }
 
         fn signaling(&self) -> &Signaling {

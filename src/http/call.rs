@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use tokio::sync::Notify;
 
-use crate::http::api::Api;
+use crate::http::api::{Api, Place};
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 
@@ -16,6 +16,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) hangup: Hangup,
     pub(crate) peer: Peer,
+    /// Place of a client behind a proxy.
+    pub(crate) place: Option<Place>,
     /// What follows the `?`, as it came.
     pub(crate) query: String,
     pub(crate) upgrade: Option<OnUpgrade>,

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use warp::Reply;
 use warp::reply::Response;
 
-use crate::http::api::Api;
+use crate::http::api::{Api, Place};
 use crate::http::call::Hangup;
 use crate::http::line::Order;
 use crate::http::signaling::{Connection, Input, Signaling};
@@ -31,7 +31,7 @@ const RETRY_MS: std::ops::Range<u32> = 1000..3000;
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Makes the response whose body lives as long as the connection; `hangup` ends one that is not read.
-pub(crate) fn response(api: &Arc<Api>, conn: Connection, hangup: Hangup) -> Response {
+pub(crate) fn response(api: &Arc<Api>, conn: Connection, hangup: Hangup, place: Option<Place>) -> Response {
     let (ended, body_ended) = watch::channel(());
     let line = Arc::clone(&conn.line);
     tokio::spawn(async move {
@@ -54,6 +54,7 @@ pub(crate) fn response(api: &Arc<Api>, conn: Connection, hangup: Hangup) -> Resp
         entered: 0,
         is_over: false,
         _ended: ended,
+        _place: place,
     };
     let mut response = warp::reply::stream(events).into_response();
     let headers = response.headers_mut();
@@ -72,6 +73,7 @@ struct Events {
     entered: usize,
     is_over: bool,
     _ended: watch::Sender<()>,
+    _place: Option<Place>,
 }
 
 impl Stream for Events {

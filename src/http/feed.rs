@@ -32,7 +32,7 @@ pub(crate) async fn read(api: Arc<Api>, call: Call, room: String) -> Result<Resp
     let hub = api.backend.signaling();
     let conn = hub.connection();
     // Made first, so that the hub hears of its end however early that comes.
-    let response = events::response(&api, conn.clone(), call.hangup);
+    let response = events::response(&api, conn.clone(), call.hangup, call.place);
     let opened = hub.ask(|answer| Input::Feed { address, conn, room, reader, last_event_id, answer }).await?;
     opened.map(|()| response).map_err(refused)
 }

@@ -20,10 +20,11 @@ mod serve;
 mod session;
 mod signaling;
 mod socket;
+mod stream;
 mod token;
 mod tokens;
 
-pub use api::{Backend, Settings};
+pub use api::{Backend, Place, Settings};
 pub use line::{Line, Order};
 pub use peer::{Peer, TrustedProxies};
 pub use serve::Http;

@@ -47,6 +47,8 @@ pub(crate) enum Problem {
     TokenExpired,
     /// The body is too large.
     TooLarge,
+    /// The client has as many connections as it may.
+    TooManyConnections,
     /// There is no key, token or secret, or one that is worth nothing.
     Unauthorized,
     /// The body is of another type.
@@ -99,6 +101,9 @@ impl Problem {
             Problem::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 65536 bytes")
             }
+            Problem::TooManyConnections => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many connections from this address")
+            }
             Problem::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -124,7 +129,9 @@ impl Problem {
                 let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
                 Some((RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))))
             }
-            Problem::RoomFull => Some((RETRY_AFTER, HeaderValue::from_static("5"))),
+            Problem::RoomFull | Problem::TooManyConnections => {
+                Some((RETRY_AFTER, HeaderValue::from_static("5")))
+            }
             Problem::UpgradeRequired => Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
             Problem::TokenExpired | Problem::Unauthorized => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))

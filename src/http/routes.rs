@@ -13,7 +13,7 @@ use warp::reply::Response;
 use warp::{Buf, Filter, Reply};
 
 use crate::auth::Scope;
-use crate::http::api::Api;
+use crate::http::api::{Api, Place};
 use crate::http::call::{Call, Hangup};
 use crate::http::peer::Peer;
 use crate::http::problem::{Problem, respond};
@@ -125,9 +125,17 @@ fn call() -> BoxedFilter<(Call,)> {
     warp::header::headers_cloned()
         .and(warp::ext::get::<Hangup>())
         .and(warp::ext::get::<Peer>())
+        .and(warp::ext::optional::<Place>())
         .and(query)
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(|headers, hangup, peer, query, upgrade| Call { headers, hangup, peer, query, upgrade })
+        .map(|headers, hangup, peer, place, query, upgrade| Call {
+            headers,
+            hangup,
+            peer,
+            place,
+            query,
+            upgrade,
+        })
         .boxed()
 }
 

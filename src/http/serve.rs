@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,7 +22,9 @@ use warp::reply::Response;
 use crate::http::api::{Api, Backend, Settings};
 use crate::http::call::Hangup;
 use crate::http::origin::{self, Judgment};
+use crate::http::problem::Problem;
 use crate::http::routes::routes;
+use crate::http::stream::BoxedStream;
 use crate::telemetry::ClientAddr;
 
 /// How long the head of a request may take, the first included, and how long a connection may idle before the next.
@@ -35,14 +37,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long answers may take that were begun before the stop.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What HTTP, and a WebSocket after it, is spoken on.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// A stream of any kind, so that a WebSocket can take it back out of HTTP.
-pub(crate) type BoxedStream = Box<dyn Stream>;
 
 /// The HTTP half of the daemon.
 pub struct Http {
@@ -59,8 +53,9 @@ impl Http {
         Http { api, routes }
     }
 
-    /// Serves one stream to its end, or until a WebSocket takes it; `remote` is who sent it, a PROXY header considered.
-    pub async fn serve<S>(&self, stream: S, remote: SocketAddr)
+    /// Serves one stream to its end, or until a WebSocket takes it; `remote` is who sent it, a PROXY
+    /// header considered, and `is_over` says that it has too many connections.
+    pub async fn serve<S>(&self, stream: S, remote: SocketAddr, is_over: bool)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -74,6 +69,7 @@ impl Http {
             remote,
             heard,
             hangup: hangup.clone(),
+            is_over,
         };
         let builder = builder();
         let serving =
@@ -145,6 +141,7 @@ struct Front {
     remote: SocketAddr,
     heard: watch::Sender<bool>,
     hangup: Hangup,
+    is_over: bool,
 }
 
 impl Front {
@@ -152,6 +149,11 @@ impl Front {
         let (mut head, body) = request.into_parts();
         let proxies = &self.api.settings.proxies;
         let peer = proxies.client(self.remote, &head.headers);
+        let place = proxies.trust(self.remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
+        if self.is_over || place.as_ref().is_some_and(Option::is_none) {
+            return one_too_many();
+        }
+        let place = place.flatten();
         let mut origin = None;
         let is_api = head.uri.path().starts_with("/v1/");
         if is_api {
@@ -163,6 +165,9 @@ impl Front {
         }
         head.extensions.insert(peer);
         head.extensions.insert(self.hangup.clone());
+        if let Some(place) = place.clone() {
+            head.extensions.insert(place);
+        }
         let mut service = warp::service(self.routes);
         let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
         let status = response.status();
@@ -178,6 +183,13 @@ impl Front {
         }
         response
     }
+}
+
+/// Tells a client that it has too many connections, and closes this one.
+fn one_too_many() -> Response {
+    let mut response = Problem::TooManyConnections.response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -210,7 +222,7 @@ mod tests {
         let (client, server) = tokio::io::duplex(64 << 10);
         let serving = tokio::spawn({
             let http = Arc::clone(&http);
-            async move { http.serve(server, "192.0.2.1:5".parse().unwrap()).await }
+            async move { http.serve(server, "192.0.2.1:5".parse().unwrap(), false).await }
         });
         (http, client, serving)
     }

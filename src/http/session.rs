@@ -67,7 +67,7 @@ pub(crate) async fn read(api: Arc<Api>, call: Call) -> Result<Response, Problem>
     let hub = api.backend.signaling();
     let conn = hub.connection();
     // Made first, so that the hub hears of its end however early that comes.
-    let response = events::response(&api, conn.clone(), call.hangup);
+    let response = events::response(&api, conn.clone(), call.hangup, call.place);
     let opened = hub.ask(|answer| Input::Events { address, conn, ticket, last_event_id, answer }).await?;
     match opened {
         Ok(()) => Ok(response),

@@ -28,12 +28,12 @@ use warp::Reply;
 use warp::reply::Response;
 
 use crate::bucket::Bucket;
-use crate::http::api::Api;
+use crate::http::api::{Api, Place};
 use crate::http::call::Call;
 use crate::http::line::Order;
 use crate::http::problem::Problem;
-use crate::http::serve::BoxedStream;
 use crate::http::signaling::{Connection, Input};
+use crate::http::stream::BoxedStream;
 use crate::signal::{AddressKey, CloseCode};
 
 /// The one subprotocol, echoed alone.
@@ -71,7 +71,7 @@ pub(crate) async fn upgrade(api: Arc<Api>, call: Call) -> Result<Response, Probl
     let shown = offered().find_map(|protocol| protocol.strip_prefix(BEARER)).map(str::to_owned);
     let bearer = shown.or_else(|| call.token_in_url(&api));
     let address = AddressKey::of(call.peer.addr.ip());
-    tokio::spawn(serve(Arc::clone(&api), upgrade, address, bearer));
+    tokio::spawn(serve(Arc::clone(&api), upgrade, address, bearer, call.place));
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let accept = BASE64_STANDARD.encode(Sha1::digest(format!("{key}{ACCEPT_GUID}")));
     let accept = HeaderValue::from_str(&accept).map_err(|_| Problem::Internal)?;
@@ -101,7 +101,13 @@ fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 /// Takes the stream out of HTTP and serves it. A task of its own, so that nothing of the handshake stays.
-async fn serve(api: Arc<Api>, upgrade: OnUpgrade, address: AddressKey, bearer: Option<String>) {
+async fn serve(
+    api: Arc<Api>,
+    upgrade: OnUpgrade,
+    address: AddressKey,
+    bearer: Option<String>,
+    place: Option<Place>,
+) {
     let Ok(upgraded) = upgrade.await else { return };
     let Ok(parts) = downcast::<TokioIo<BoxedStream>>(upgraded) else { return };
     let stream = parts.io.into_inner();
@@ -117,7 +123,7 @@ async fn serve(api: Arc<Api>, upgrade: OnUpgrade, address: AddressKey, bearer: O
         let conn = api.backend.signaling().connection();
         let opened = Input::Open { address, conn: conn.clone(), bearer };
         api.backend.signaling().tell(opened).await;
-        let _open = api.stop.subscribe();
+        let (_open, _place) = (api.stop.subscribe(), place);
         let control = Bucket::full(api.backend.now().mono, CONTROL_RATE.1);
         let mut socket = Socket {
             ws,

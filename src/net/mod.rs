@@ -22,6 +22,7 @@ mod stream;
 mod tls;
 mod token;
 
+pub use admission::{ClientPlace, Clients};
 pub use bind::{BindError, BindSpec, Bound, BoundListener, Carrier, Listen};
 pub use counters::{Close, LobbyStats, NetDrop, NetStats};
 pub use engine::process::{lower_priority, raise_nofile};

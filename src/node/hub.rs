@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use crate::auth::{self, JoinToken, TokenError};
 use crate::config::Secret;
@@ -84,14 +84,14 @@ impl Task {
     /// Works until the daemon ends.
     pub(super) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        let alarm = sleep_until(Instant::now() + REST);
+        let alarm = sleep(REST);
         tokio::pin!(alarm);
         let (mut armed, mut is_draining) = (Mono(u64::MAX), false);
         loop {
             let due = self.hub.poll_timeout().unwrap_or(Mono(u64::MAX));
             if due < armed {
                 let wait = due.since(clock::now().mono).min(REST);
-                alarm.as_mut().reset(Instant::now() + wait);
+                alarm.set(sleep(wait));
                 armed = due;
             }
             tokio::select! {
@@ -106,7 +106,7 @@ impl Task {
                     }
                 }
                 () = alarm.as_mut() => {
-                    alarm.as_mut().reset(Instant::now() + REST);
+                    alarm.set(sleep(REST));
                     armed = Mono(u64::MAX);
                     self.fall_due();
                 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::SessionId;
 use crate::net::{Command, ShardHandle};
-use crate::node::tell_all;
+use crate::node::shards::tell_all;
 use crate::signal::{SessionEnd, SessionTerms};
 use crate::time::{Mono, Now};
 use crate::turn::{SessionLease, SharedTable};

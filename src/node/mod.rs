@@ -3,6 +3,7 @@
 mod hub;
 mod leases;
 mod setup;
+mod shards;
 mod web;
 
 use std::io;
@@ -21,10 +22,11 @@ pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims}
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
-    self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
-    TlsService,
+    self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, ShardHandle,
+    StartSpec, TlsService,
 };
 use crate::node::leases::Leases;
+use crate::node::shards::tell_all;
 use crate::node::web::{HubParts, Web};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
@@ -90,12 +92,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         Some(certificate) => Some(Arc::new(TlsService::new(Arc::clone(&certificate.certified_key))?)),
         None => None,
     };
-    let connections = ConnectionLimits {
-        per_ip: setup::count(config.limits.connections_per_ip) as usize,
-        ..ConnectionLimits::for_nofile(nofile)
-    };
+    let per_ip = setup::count(config.limits.connections_per_ip) as usize;
+    let clients = Clients::new(per_ip, ConnectionLimits::total(nofile));
     let host = host_addresses()?;
-    let (mut web, hub) = Web::new(config, &listeners, &relays, random_key()?);
+    let (mut web, hub) = Web::new(config, &listeners, &relays, clients.clone(), random_key()?);
     let leases = shared.clone();
     let spec = StartSpec {
         shared,
@@ -111,8 +111,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         relays: relays.clone(),
         tls: tls.clone(),
         proxies: config.proxy_protocol.clone(),
+        http_proxies: config.trusted_proxies.clone(),
         http: Some(web.entry()),
-        connections,
+        connections: ConnectionLimits::default(),
+        clients,
     };
     let runtime = lobby().map_err(RunError::system("the lobby's threads cannot be started"))?;
     let ended = runtime.block_on(async {
@@ -205,21 +207,6 @@ async fn serve(
     watching.abort();
     tokio::join!(web.stop(), running.stop());
     outcome
-}
-
-/// Gives every shard a command, again where it was too busy to answer in time: commands bear repeating.
-async fn tell_all(shards: &[ShardHandle], command: impl Fn() -> Command) {
-    const TRIES: usize = 50;
-    for shard in shards {
-        let mut tries = 0;
-        while shard.command(command()).await.is_err() {
-            tries += 1;
-            if tries == TRIES {
-                tracing::error!(shard = shard.id().0, "a media thread does not answer");
-                break;
-            }
-        }
-    }
 }
 
 /// Serves new connections with the certificate that the files hold now; one that is broken changes nothing.

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::{self, ApiKeys, Minted, Origins};
 use crate::config::{Config, Secret, ice_urls, state};
-use crate::http::{Backend, Http, Input, Settings, Signaling, TokenKeys, TrustedProxies};
-use crate::net::{BoundListener, Carrier, HttpEntry, clock};
+use crate::http::{Backend, Http, Input, Place, Settings, Signaling, TokenKeys, TrustedProxies};
+use crate::net::{BoundListener, Carrier, Clients, HttpEntry, clock};
 use crate::node::hub::Issuer;
 use crate::time::Now;
 use crate::turn::RelayIp;
@@ -23,6 +23,7 @@ struct Node {
     urls: Vec<String>,
     ready: Arc<AtomicBool>,
     signaling: Signaling,
+    clients: Clients,
 }
 
 impl Backend for Node {
@@ -50,6 +51,10 @@ impl Backend for Node {
     fn signaling(&self) -> &Signaling {
         &self.signaling
     }
+
+    fn enter(&self, client: IpAddr) -> Option<Place> {
+        self.clients.enter(client).map(|place| Arc::new(place) as Place)
+    }
 }
 
 /// HTTP as the daemon holds it.
@@ -72,6 +77,7 @@ impl Web {
         config: &Config,
         listeners: &[BoundListener],
         relays: &[RelayIp],
+        clients: Clients,
         ticket_key: [u8; 32],
     ) -> (Web, HubParts) {
         let ready = Arc::new(AtomicBool::new(false));
@@ -87,7 +93,7 @@ impl Web {
             credential_ttl: config.credential_ttl,
             max_credential_ttl: config.max_credential_ttl,
         };
-        let node = Node { secret, urls, ready: Arc::clone(&ready), signaling };
+        let node = Node { secret, urls, ready: Arc::clone(&ready), signaling, clients };
         let http = Arc::new(Http::new(settings(config, tokens, ticket_key), node));
         (Web { http, ready, drain: Some(drain) }, HubParts { issuer, inputs, drain: drained })
     }
@@ -98,8 +104,8 @@ impl Web {
         Arc::new(move |stream| {
             let http = Arc::clone(&http);
             tokio::spawn(async move {
-                let remote = stream.remote;
-                http.serve(stream, remote).await;
+                let (remote, is_over) = (stream.remote, stream.is_over);
+                http.serve(stream, remote, is_over).await;
             });
         })
     }

@@ -23,6 +23,8 @@ pub struct HttpStream {
     pub remote: SocketAddr,
     /// Address that the client connected to.
     pub local: SocketAddr,
+    /// Whether its address has as many connections as it may: it is to be told so, and closed.
+    pub is_over: bool,
     /// To be kept as long as the stream lives.
     pub places: HttpPlaces,
 }
