@@ -22,8 +22,7 @@ pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims}
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
-    self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, ShardHandle,
-    StartSpec, TlsService,
+    self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, StartSpec, TlsService,
 };
 use crate::node::leases::Leases;
 use crate::node::shards::tell_all;
