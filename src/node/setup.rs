@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Credentials;
-use crate::config::{Config, ExternalAddress};
+use crate::config::{self, Config, ExternalAddress};
 use crate::net::interfaces::HostAddresses;
 use crate::net::{BindSpec, Carrier, Listen};
+use crate::signal;
 use crate::turn::{Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable};
 
 /// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
@@ -82,6 +83,29 @@ pub(super) fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Returns what the signaling hub allows.
+#[cfg_attr(not(test), expect(dead_code, reason = "the task of the hub takes it"))]
+pub(super) fn signal_limits(config: &Config) -> signal::Limits {
+    let limits = &config.signal;
+    let message_rate = |rate: Option<config::Rate>| {
+        let unlimited = signal::Rate { per_second: 0, burst: 0 };
+        rate.map_or(unlimited, |rate| signal::Rate { per_second: rate.per_second, burst: rate.burst })
+    };
+    let size = |size: Option<NonZeroU64>| usize::try_from(rate(size)).unwrap_or(usize::MAX);
+    signal::Limits {
+        resume_grace: limits.resume_grace,
+        ping_interval: limits.ping_interval,
+        ring_memory: size(limits.ring_memory),
+        messages: message_rate(limits.messages),
+        messages_per_address: message_rate(limits.messages_per_ip),
+        bytes: message_rate(limits.bytes),
+        max_message: size(limits.max_message),
+        max_meta: size(limits.max_meta),
+        max_rooms: count(limits.rooms_per_session) as usize,
+        max_peers: count(limits.peers_per_room) as usize,
+    }
+}
+
 pub(super) fn credentials(config: &Config) -> Arc<Credentials> {
     let users = config.users.iter().map(|user| (user.name.as_str(), user.password.expose()));
     let secrets = config.auth_secrets.iter().map(|secret| secret.as_bytes());
@@ -114,4 +138,34 @@ fn rate(limit: Option<NonZeroU64>) -> u64 {
 
 fn seconds(span: Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::facts::Facts;
+    use crate::config::mistake::Origin;
+    use crate::config::raw::{Layer, RawValue};
+
+    fn config(flags: &[(&'static str, &str)]) -> Config {
+        let mut layer = Layer::default();
+        for (name, text) in flags.iter().chain(&[("auth-secret", "s")]) {
+            layer.0.insert(name, vec![RawValue::new(*text, Origin::Flag(name.to_string()))]);
+        }
+        let typed = config::collect((layer, Vec::new()), &[], &Facts::default());
+        config::resolve_all(typed, &Facts::default()).unwrap().config
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_those_of_the_hub() {
+        assert_eq!(signal_limits(&config(&[])), signal::Limits::default());
+    }
+
+    #[test]
+    fn what_is_unlimited_is_zero_to_the_hub() {
+        let flags = ["ring-memory", "signal-rate", "signal-bytes", "max-message", "max-rooms-per-session"];
+        let limits = signal_limits(&config(&flags.map(|name| (name, "0"))));
+        assert_eq!((limits.ring_memory, limits.max_message, limits.max_rooms), (0, 0, 0));
+        assert_eq!((limits.messages.per_second, limits.bytes.per_second), (0, 0));
+    }
 }
