@@ -1,14 +1,14 @@
 //! What the daemon prints once, for a person, when it is ready.
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::auth::Minted;
 use crate::config::ice_urls::{self, Ports};
-use crate::config::{Config, IceUrl, PortRange};
+use crate::config::{Config, Host, IceUrl, PortRange};
 
 /// Lifetime of the credential in the banner.
 pub const CREDENTIAL_TTL: Duration = Duration::from_secs(3600);
@@ -65,6 +65,8 @@ pub struct BannerFacts {
     pub listening: Vec<Listening>,
     pub relays: Vec<RelayOn>,
     pub relay_ports: PortRange,
+    /// URL of the demo page.
+    pub demo: Option<String>,
     /// `None` where standard output is no place for a credential.
     pub pasteable: Option<Pasteable>,
 }
@@ -79,6 +81,29 @@ pub fn urls(config: &Config, listening: &[Listening], relays: &[RelayOn]) -> Vec
         tls: port(Protocol::Https).or_else(|| port(Protocol::Tls)),
     };
     ice_urls::told(config, ports, &advertised)
+}
+
+/// Returns the URL of the demo page, where it is served.
+pub fn demo_url(config: &Config, listening: &[Listening], relays: &[RelayOn]) -> Option<String> {
+    let on = |protocol| listening.iter().find(|bound| bound.protocol == protocol).filter(|_| config.demo);
+    let (plain, tls) = (on(Protocol::Http), on(Protocol::Https));
+    let advertised: Vec<IpAddr> = relays.iter().map(|relay| relay.advertised).collect();
+    let (scheme, host, port, usual) = match (plain, tls) {
+        (_, Some(tls)) if config.demo_public => {
+            ("https", config.tls_host(&advertised), tls.address.port(), 443)
+        }
+        (Some(plain), _) => ("http", local_host(plain.address.ip()), plain.address.port(), 80),
+        (None, Some(tls)) => ("https", local_host(tls.address.ip()), tls.address.port(), 443),
+        (None, None) => return None,
+    };
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    Some(format!("{scheme}://{host}{port}/demo/"))
+}
+
+/// Names a listener as a browser on this host does: microphones are lent to `localhost` without TLS.
+fn local_host(bound: IpAddr) -> Host {
+    let is_usual = bound == Ipv4Addr::LOCALHOST || bound == Ipv6Addr::LOCALHOST || bound.is_unspecified();
+    if is_usual { Host::Name("localhost".to_owned()) } else { Host::Address(bound) }
 }
 
 /// Joins URLs and a credential to what a page passes to `RTCPeerConnection`.
@@ -103,6 +128,9 @@ pub fn render(facts: &BannerFacts) -> String {
             let _ = write!(text, " (bound to {})", relay.local);
         }
         text.push('\n');
+    }
+    if let Some(demo) = &facts.demo {
+        let _ = writeln!(text, "  demo page     {demo}");
     }
     if let Some(pasteable) = &facts.pasteable {
         let minutes = pasteable.ttl.as_secs() / 60;
@@ -149,6 +177,7 @@ mod tests {
                 RelayOn { local: "2001:db8::1".parse().unwrap(), advertised: "2001:db8::1".parse().unwrap() },
             ],
             relay_ports: PortRange { min: 49152, max: 65535 },
+            demo: None,
             pasteable: None,
         }
     }

@@ -86,7 +86,8 @@ pub fn banner_facts(
         let minted = auth::mint(secret.as_bytes(), banner::SUBJECT, now_unix.saturating_add(ttl.as_secs()));
         banner::pasteable(&banner::urls(config, &listening, &relays), minted, ttl)
     });
-    BannerFacts { listening, relays, relay_ports: config.relay_ports, pasteable }
+    let demo = banner::demo_url(config, &listening, &relays);
+    BannerFacts { listening, relays, relay_ports: config.relay_ports, demo, pasteable }
 }
 
 #[cfg(test)]
@@ -139,6 +140,26 @@ mod tests {
         let text = banner(&config(&flags), true);
         assert!(text.contains("1600:console") && text.contains("valid for 10 minutes"), "{text}");
         assert!(text.contains("turn:a?transport=udp") && !text.contains("stun:"), "{text}");
+    }
+
+    #[test]
+    fn the_banner_names_the_demo_page_with_its_real_port() {
+        let url = |flags: &[(&'static str, &str)], http: &str, https: Option<&str>| {
+            let http = Listening { protocol: Protocol::Http, address: http.parse().unwrap() };
+            let https =
+                https.map(|https| Listening { protocol: Protocol::Https, address: https.parse().unwrap() });
+            let listening: Vec<Listening> = [http].into_iter().chain(https).collect();
+            let flags = [flags, &[("auth-secret", "s"), ("public-host", "t.example")]].concat();
+            banner::demo_url(&config(&flags), &listening, &[])
+        };
+        let local = "http://localhost:8081/demo/".to_owned();
+        assert_eq!(url(&[("demo", "true")], "127.0.0.1:8081", None), Some(local.clone()));
+        assert_eq!(url(&[("demo", "true")], "127.0.0.1:8081", Some("127.0.0.1:8443")), Some(local.clone()));
+        assert_eq!(url(&[("demo-public", "true")], "0.0.0.0:8081", None), Some(local));
+        let public = url(&[("demo-public", "true")], "127.0.0.1:8081", Some("[::]:443"));
+        assert_eq!(public.as_deref(), Some("https://t.example/demo/"));
+        assert_eq!(url(&[("demo", "true")], "127.0.0.2:80", None).as_deref(), Some("http://127.0.0.2/demo/"));
+        assert_eq!(url(&[], "127.0.0.1:8081", None), None);
     }
 
     #[test]

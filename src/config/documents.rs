@@ -17,8 +17,10 @@ Unknown names and impossible values stop the start. One message lists every mist
 the exit code is 2.
 
 - Times are written `20s`, `10m`, `1h` or `2d`; a plain number counts seconds.
+  `--resume-grace` and `--ping-interval` take `200ms` too.
+- Sizes are written `512k`, `4m` or `1g` (powers of 1024); a plain number counts bytes.
 - Bit rates are written `500kbit`, `2mbit` or `1gbit`; a plain number counts bits a second.
-- For every `max-` setting and every rate, 0 means unlimited.
+- For every `max-` setting, every rate and every bound of memory, 0 means unlimited.
 - Networks are written as CIDR (`10.0.0.0/8`) or as one address; a range `a-b` is answered with the networks to write.
 - In the environment, lists are comma separated; `TURNPIKE_USER`, `TURNPIKE_AUTH_SECRET`, `TURNPIKE_API_KEY` and
   `TURNPIKE_TOKEN_SECRET` have one entry a line.

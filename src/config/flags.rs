@@ -107,6 +107,7 @@ const FILE: &str = "Configuration file";
 const LISTEN: &str = "Listeners";
 const TLS: &str = "TLS";
 const HTTP: &str = "HTTP";
+const SIGNALING: &str = "Signaling";
 const URLS: &str = "What clients are told";
 const RELAY: &str = "Relay addresses and ports";
 const USERS: &str = "Users and credentials";
@@ -147,7 +148,7 @@ const fn switch(section: &'static str, name: &'static str, help: &'static str) -
 
 /// Every flag, in the order of help and documents.
 #[rustfmt::skip]
-pub static FLAGS: [Flag; 46] = [
+pub static FLAGS: [Flag; 61] = [
     single(FILE, "config", "FILE", Described("/etc/turnpike/turnpike.toml if it exists"),
         "TOML file with the same names as keys; flags win over the environment, that over the file"),
 
@@ -177,10 +178,41 @@ pub static FLAGS: [Flag; 46] = [
         "File with keys like those of --api-key, one a line"),
     lines(HTTP, "token-secret", "[KID:]SECRET",
         "Shared secret for join tokens (HS256), with the kid that names it: the first signs, all verify; without one it is made on first start and kept in the state directory").keeping_secret(),
+    single(HTTP, "token-jwks", "FILE|URL", Nothing,
+        "Public keys of join tokens as a JWK set (RS256, ES256, EdDSA): a file, read again when it changes, or an https URL, fetched again and again"),
+    switch(HTTP, "token-in-url",
+        "Take join tokens in URLs too (?token=), where access logs may keep them"),
     list(HTTP, "allow-origin", "ORIGIN", Described("the own origin"),
         "Web origin whose pages may call the API, like https://app.example, or *"),
     list(HTTP, "trusted-proxy", "CIDR", Nothing,
         "Proxies whose Forwarded and X-Forwarded headers are believed"),
+
+    single(SIGNALING, "signal-auth", "token|open", Value("token"),
+        "Who may open a signaling session: the bearer of a join token, or anybody, in any room"),
+    single(SIGNALING, "resume-grace", "TIME", Value("30s"),
+        "How long a session waits for a client whose connection is gone"),
+    single(SIGNALING, "ping-interval", "TIME", Value("15s"),
+        "Silence after which a client is pinged; after twice that the connection is closed"),
+    single(SIGNALING, "ring-memory", "SIZE", Value("256m"),
+        "Bytes kept for clients that are absent or slow, all sessions together; 0 = unlimited"),
+    single(SIGNALING, "signal-rate", "RATE/BURST", Value("50/200"),
+        "Messages a second from one session, and how many at once; 0 = unlimited"),
+    single(SIGNALING, "signal-rate-per-ip", "RATE/BURST", Value("1000/2000"),
+        "Messages a second from one IPv4 address or IPv6 /64, and how many at once; 0 = unlimited"),
+    single(SIGNALING, "signal-bytes", "RATE/BURST", Value("512k/4m"),
+        "Bytes a second sent out on behalf of one session, each copy counted, and how many at once; 0 = unlimited"),
+    single(SIGNALING, "max-message", "SIZE", Value("64k"),
+        "Largest signaling message, up to 1m; 0 = unlimited"),
+    single(SIGNALING, "max-meta", "SIZE", Value("4k"),
+        "Largest meta of a peer, and largest value in a room's state; 0 = unlimited"),
+    single(SIGNALING, "max-rooms-per-session", "N", Value("64"),
+        "Rooms that one session may be in; 0 = unlimited"),
+    single(SIGNALING, "max-peers-per-room", "N", Value("500"),
+        "Peers of one room, and observers as many; 0 = unlimited"),
+    switch(SIGNALING, "demo",
+        "Serve the demo page at /demo/ with open signaling, on loopback addresses alone; peers on loopback and in private networks are allowed"),
+    switch(SIGNALING, "demo-public",
+        "Serve the demo page with open signaling on every address; peers stay refused as by default"),
 
     single(URLS, "public-host", "NAME", Described("first DNS name of the certificate, else the external, else the relay address"),
         "Host in every URL that is handed out; for turns: it must match the certificate"),

@@ -16,6 +16,7 @@ pub mod raw;
 pub mod reader;
 pub mod resolve;
 pub mod secrets;
+pub mod signaling;
 pub mod state;
 pub mod types;
 pub mod units;

@@ -7,7 +7,8 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 
 use crate::auth::Scopes;
 use crate::config::mistake::Fault;
-use crate::config::types::{ApiKey, Host, Realm, Secret, StaticUser, TokenSecret};
+use crate::config::reader;
+use crate::config::types::{ApiKey, Host, JwksSource, Realm, Secret, StaticUser, TokenSecret};
 
 /// RFC 8489 §14.9: a REALM is shorter than 128 characters.
 const LONGEST_REALM: usize = 127;
@@ -108,6 +109,30 @@ pub fn token_secret(text: &str) -> Result<TokenSecret, Fault> {
     Ok(TokenSecret { kid: kid.map(str::to_owned), secret: secret(secret_text)? })
 }
 
+/// Reads the path of a JWK set, or its URL: `https:`, or `http:` where no other host can answer.
+pub fn jwks(text: &str) -> Result<JwksSource, Fault> {
+    let advice = "write a path, or a URL like https://login.example/.well-known/jwks.json";
+    if !text.contains("://") {
+        return reader::path(text).map(JwksSource::File);
+    }
+    let url: http::Uri = text.parse().map_err(|_| Fault::new("this is not a URL", advice))?;
+    let host = url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let has_user = url.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    match url.scheme_str() {
+        _ if host.is_empty() || has_user || text.contains('#') => {
+            Err(Fault::new("a user or a fragment makes no sense here, and a host must be named", advice))
+        }
+        Some("https") => Ok(JwksSource::Url(url)),
+        Some("http") if is_loopback => Ok(JwksSource::Url(url)),
+        Some("http") => {
+            Err(Fault::new("over plain HTTP anybody on the way could put in keys", "write an https URL"))
+        }
+        Some(_) | None => Err(Fault::new("the scheme is neither https nor http", advice)),
+    }
+}
+
 /// Reads a serialized web origin (RFC 6454 §6.2), or `*`.
 pub fn origin(text: &str) -> Result<String, Fault> {
     let advice = "write one like https://app.example or http://localhost:5173, without a path";
@@ -206,6 +231,29 @@ mod tests {
             ["", "a.example", "https://a.example/", "https://", "null", "https://A.example", "https://a:443"]
         {
             assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_jwk_set_is_a_file_or_a_url_that_nobody_can_change_on_the_way() {
+        assert_eq!(jwks("/etc/keys.json").unwrap(), JwksSource::File("/etc/keys.json".into()));
+        assert_eq!(jwks("keys.json").unwrap(), JwksSource::File("keys.json".into()));
+        let urls =
+            ["https://a.example/jwks?x=1", "http://127.0.0.1:1/k", "http://[::1]/", "http://localhost:8/"];
+        for url in urls {
+            assert_eq!(jwks(url).unwrap(), JwksSource::Url(url.parse().unwrap()));
+        }
+        for bad in [
+            "",
+            "http://a.example/jwks",
+            "http://localhost.example/",
+            "ftp://a.example/",
+            "https://",
+            "https://u:p@a.example/",
+            "https://a.example/#k",
+            "https://a b/",
+        ] {
+            assert!(jwks(bad).is_err(), "{bad}");
         }
     }
 

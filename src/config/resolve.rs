@@ -11,6 +11,7 @@ use crate::config::ice_urls;
 use crate::config::mistake::{Fault, Mistakes, Origin};
 use crate::config::names;
 use crate::config::reader::{self, Reader};
+use crate::config::signaling::{self, Access};
 use crate::config::types::{
     Certificate, Config, ExternalAddress, Host, IceUrl, Limits, Listen, Realm, Tls, Transports, is_private,
 };
@@ -32,7 +33,8 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
     let listen = r.list("listen", addresses::listen);
     let (mut tls, certificate) = tls(r);
     let (listen, listen_tls) = listeners(r, listen, tls != Tls::Off);
-    let http = http(r, &listen, &listen_tls, tls != Tls::Off);
+    let access = signaling::access(r);
+    let http = http(r, &listen, &listen_tls, tls != Tls::Off, access);
     if let Tls::SelfSigned { names } = &mut tls {
         let bound = listen.iter().chain(&listen_tls).chain(&http.1);
         *names = self_signed_names(
@@ -49,6 +51,11 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
         r.blame("tls-self-signed", "there is no place to keep the certificate", "give --state-dir");
     }
     let (max_lifetime, default_lifetime) = lifetimes(r);
+    let mut allow_peers = values(r.list("allow-peer", addresses::network));
+    let mut deny_peers = values(r.list("deny-peer", addresses::network));
+    let (allowed, denied) = signaling::demo_peers(access, &allow_peers);
+    allow_peers.extend(allowed);
+    deny_peers.extend(denied);
     let config = Config {
         listen,
         listen_tls,
@@ -67,14 +74,20 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
         https: http.1,
         api_keys: credentials::api_keys(r),
         token_secrets: credentials::token_secrets(r),
+        token_jwks: r.single("token-jwks", names::jwks),
+        token_in_url: r.single("token-in-url", units::switch).unwrap_or(false),
         allow_origins: values(r.list("allow-origin", names::origin)),
         trusted_proxies: values(r.list("trusted-proxy", addresses::network)),
         credential_ttl: minting.credential_ttl,
         max_credential_ttl: minting.max_credential_ttl,
         expiry_grace: r.value("expiry-grace", units::duration),
-        allow_peers: values(r.list("allow-peer", addresses::network)),
-        deny_peers: values(r.list("deny-peer", addresses::network)),
+        allow_peers,
+        deny_peers,
         limits: limits(r),
+        signal_open: access.is_open,
+        signal: signaling::limits(r),
+        demo: access.demo,
+        demo_public: access.demo_public,
         max_lifetime,
         default_lifetime,
         workers: r.single("workers", units::workers).unwrap_or_else(|| default_workers(facts)),
@@ -224,8 +237,10 @@ fn http(
     listen: &[Listen],
     listen_tls: &[Listen],
     has_tls: bool,
+    access: Access,
 ) -> (Option<Listen>, Option<Listen>) {
-    let is_default = !r.is_given("http");
+    // Whoever asks for the demo asks for its port.
+    let is_default = !r.is_given("http") && !access.demo;
     let http = r.value("http", addresses::http).map(|listen| Listen { is_default, ..listen });
     let https = r.single("https", addresses::http).flatten();
     if https.is_some() && !has_tls && r.are_good(&["tls-cert", "tls-key", "tls-self-signed"]) {
@@ -242,6 +257,7 @@ fn http(
         }
         taken.push(one);
     }
+    signaling::demo_listeners(r, access, http, https);
     // A default gives way to what was asked for.
     (http.filter(|http| !is_default || collides(&taken, http).is_none()), https)
 }

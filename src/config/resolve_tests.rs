@@ -70,6 +70,10 @@ fn nothing_given_is_the_table_of_defaults() {
     assert_eq!(config.limits.unauthenticated_rate.unwrap().get(), 50);
     assert_eq!(config.limits.connections_per_ip.unwrap().get(), 1000);
     assert_eq!(config.limits.bitrate, None);
+    assert!(!config.signal_open && !config.demo && !config.demo_public && !config.token_in_url);
+    assert_eq!(config.signal.resume_grace, Duration::from_secs(30));
+    assert_eq!(config.signal.max_message.unwrap().get(), 64 << 10);
+    assert!(config.token_jwks.is_none() && config.allow_peers.is_empty() && config.deny_peers.is_empty());
 }
 
 #[test]
@@ -105,8 +109,10 @@ fn a_mistake_that_a_higher_layer_hides_is_reported_too() {
 
 #[test]
 fn zero_is_unlimited_for_every_limit() {
-    let limits =
-        FLAGS.iter().map(|flag| flag.name).filter(|name| name.starts_with("max-") || name.ends_with("-rate"));
+    let is_limit = |name: &&str| {
+        name.starts_with("max-") || name.contains("-rate") || ["ring-memory", "signal-bytes"].contains(name)
+    };
+    let limits = FLAGS.iter().map(|flag| flag.name).filter(is_limit);
     let zeros: Vec<_> = limits.map(|name| (name, "0")).collect();
     let config = loaded(&zeros).config;
     assert_eq!(
@@ -122,6 +128,20 @@ fn zero_is_unlimited_for_every_limit() {
             bitrate_per_allocation: None,
             unauthenticated_rate: None,
             connections_per_ip: None,
+        }
+    );
+    assert_eq!(
+        config.signal,
+        SignalLimits {
+            ring_memory: None,
+            messages: None,
+            messages_per_ip: None,
+            bytes: None,
+            max_message: None,
+            max_meta: None,
+            rooms_per_session: None,
+            peers_per_room: None,
+            ..config.signal
         }
     );
     assert_eq!(config.max_credential_ttl, None);
@@ -153,6 +173,18 @@ fn values_that_contradict_each_other_are_one_mistake_each() {
         (&[("auth-secret", "")], "the secret is empty"),
         (&[("workers", "0")], "number of workers"),
         (&[("workers", "256")], "number of workers"),
+        (&[("signal-auth", "closed")], "write token or open"),
+        (&[("signal-auth", "token"), ("demo", "true")], "the demo page has no tokens"),
+        (&[("signal-rate", "50")], "the burst is missing"),
+        (&[("signal-bytes", "4m/0")], "nothing ever passes"),
+        (&[("max-message", "2m")], "write at most 1m"),
+        (&[("resume-grace", "0")], "zero is too short"),
+        (&[("ping-interval", "soon")], "200ms"),
+        (&[("ring-memory", "1t")], "not a size"),
+        (&[("token-jwks", "http://a.example/")], "an https URL"),
+        (&[("http", "0.0.0.0:8080"), ("demo", "true")], "--demo-public"),
+        (&[("http", "off"), ("demo-public", "true")], "the demo page needs HTTP"),
+        (&[("listen", "0.0.0.0:8080"), ("demo", "true")], "collides"),
         (&[("log-level", "loud")], "error, warn, info, debug, trace"),
         (&[("users-file", "/nonexistent")], "cannot be read"),
         (&[("auth-secret-file", "/nonexistent")], "cannot be read"),
@@ -337,6 +369,56 @@ fn token_secrets_have_names_of_their_own_and_some_length() {
     let message = one_mistake(&[("token-secret", &a), ("token-secret", &a)]);
     assert!(message.contains("two secrets of this name") && !message.contains(&long), "{message}");
     assert!(loaded(&[("token-secret", "short")]).warnings[0].contains("32 bytes"));
+}
+
+#[test]
+fn the_demo_is_open_to_this_host_and_its_networks_alone() {
+    let Loaded { config, warnings } = loaded(&[("demo", "true"), ("deny-peer", "10.1.0.0/16")]);
+    assert!(config.demo && config.signal_open && !config.demo_public);
+    assert!(warnings.iter().any(|warning| warning.contains("10 minutes") && warning.contains("8 Mbit/s")));
+    for peer in
+        ["127.0.0.1", "10.2.3.4", "172.16.0.1", "192.168.1.1", "169.254.1.1", "::1", "fd00::1", "fe80::1"]
+    {
+        let peer: std::net::IpAddr = peer.parse().unwrap();
+        assert!(config.allow_peers.iter().any(|network| network.contains(&peer)), "{peer}");
+    }
+    assert!(
+        !config
+            .allow_peers
+            .iter()
+            .any(|network| network.contains(&"192.0.2.1".parse::<std::net::IpAddr>().unwrap()))
+    );
+    let denied: Vec<_> = config.deny_peers.iter().map(ToString::to_string).collect();
+    assert_eq!(denied, ["10.1.0.0/16", "169.254.169.254/32", "fd00:ec2::254/128"]);
+    assert!(!config.http.unwrap().is_default, "a demo without its port is none");
+    let both = [("demo", "true"), ("http", "0.0.0.0:1"), ("https", "[::]:2"), ("tls-self-signed", "true")];
+    let found = mistakes(&both);
+    assert!(found.len() == 2 && found.iter().all(|mistake| mistake.contains("--demo-public")), "{found:?}");
+}
+
+#[test]
+fn the_public_demo_is_served_everywhere_and_allows_no_peer_more() {
+    for flags in [&[("demo-public", "true")][..], &[("demo-public", "true"), ("demo", "true")]] {
+        let flags = [flags, &[("http", "0.0.0.0:8080")]].concat();
+        let Loaded { config, warnings } = loaded(&flags);
+        assert!(config.demo && config.demo_public && config.signal_open);
+        assert!(config.allow_peers.is_empty() && config.deny_peers.is_empty());
+        assert!(warnings.iter().any(|warning| warning.contains("signaling is open")));
+    }
+    assert!(loaded(&[("signal-auth", "open")]).config.signal_open);
+}
+
+#[test]
+fn signaling_is_limited_as_told() {
+    let file = "resume-grace = \"200ms\"\nping-interval = 5\nsignal-rate = \"1/2\"\nsignal-bytes = \"1k/1m\"\ntoken-in-url = true\n";
+    let config = resolve_all(typed(&[("max-meta", "8k")], file), &facts()).unwrap().config;
+    assert_eq!(config.signal.resume_grace, Duration::from_millis(200));
+    assert_eq!(config.signal.ping_interval, Duration::from_secs(5));
+    assert_eq!(config.signal.messages, Some(Rate { per_second: 1, burst: 2 }));
+    assert_eq!(config.signal.bytes, Some(Rate { per_second: 1024, burst: 1 << 20 }));
+    assert_eq!(config.signal.max_meta.unwrap().get(), 8192);
+    assert!(config.token_in_url);
+    assert!(loaded(&[("signal-bytes", "1k/2k")]).warnings[0].contains("never sent"));
 }
 
 #[test]

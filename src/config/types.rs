@@ -46,6 +46,10 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// The first signs, all verify; empty after `prepare` only where there is no state directory.
     pub token_secrets: Vec<TokenSecret>,
+    /// Where the public keys of join tokens are.
+    pub token_jwks: Option<JwksSource>,
+    /// Whether `?token=` is taken.
+    pub token_in_url: bool,
     pub allow_origins: Vec<String>,
     pub trusted_proxies: Vec<IpNet>,
     pub credential_ttl: Duration,
@@ -55,6 +59,13 @@ pub struct Config {
     pub allow_peers: Vec<IpNet>,
     pub deny_peers: Vec<IpNet>,
     pub limits: Limits,
+    /// Whether signaling takes clients without a token.
+    pub signal_open: bool,
+    pub signal: SignalLimits,
+    /// Whether the demo page is served; signaling is open then.
+    pub demo: bool,
+    /// Whether it is served on every address, and private peers stay refused.
+    pub demo_public: bool,
     /// At most `u32::MAX` seconds, which also stands for unlimited.
     pub max_lifetime: Duration,
     pub default_lifetime: Duration,
@@ -257,6 +268,42 @@ pub struct TokenSecret {
     /// How tokens name it.
     pub kid: Option<String>,
     pub secret: Secret,
+}
+
+/// Where a JWK set comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    File(PathBuf),
+    /// `https:`, or `http:` on this host.
+    Url(http::Uri),
+}
+
+/// A steady rate and the burst over it, both above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u64,
+    pub burst: u64,
+}
+
+/// Limits of signaling; `None` = unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalLimits {
+    pub resume_grace: Duration,
+    pub ping_interval: Duration,
+    /// Bytes.
+    pub ring_memory: Option<NonZeroU64>,
+    /// Messages from a session.
+    pub messages: Option<Rate>,
+    /// Messages from an address.
+    pub messages_per_ip: Option<Rate>,
+    /// Bytes sent out on behalf of a session.
+    pub bytes: Option<Rate>,
+    /// Bytes, at most 1 MiB.
+    pub max_message: Option<NonZeroU64>,
+    /// Bytes.
+    pub max_meta: Option<NonZeroU64>,
+    pub rooms_per_session: Option<NonZeroU32>,
+    pub peers_per_room: Option<NonZeroU32>,
 }
 
 /// Limits on what clients may hold; `None` = unlimited.

@@ -4,11 +4,18 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use crate::config::mistake::Fault;
-use crate::config::types::PortRange;
+use crate::config::types::{PortRange, Rate};
 
 const TIME_ADVICE: &str = "write a time like 20s, 10m, 1h or 2d, or plain seconds";
 const RATE_ADVICE: &str = "write a rate like 500kbit, 2mbit or 1gbit, or plain bits a second; 0 = unlimited";
+const FINE_TIME_ADVICE: &str = "write a time like 200ms, 20s, 10m or 1h, or plain seconds";
+const SIZE_ADVICE: &str = "write a size like 512k, 4m or 1g, or plain bytes; 0 = unlimited";
 const COUNT_ADVICE: &str = "write a whole number up to 4294967295; 0 = unlimited";
+
+/// Largest signaling message in bytes.
+const LARGEST_MESSAGE: u64 = 1 << 20;
+/// Sizes beyond any memory are typing errors, and their rates would not fit the buckets.
+const LARGEST_SIZE: u64 = 1 << 40;
 
 /// Reads `20s`, `10m`, `1h`, `2d` or plain seconds, up to `u32::MAX` seconds.
 pub fn duration(text: &str) -> Result<Duration, Fault> {
@@ -35,6 +42,19 @@ pub fn positive_duration(text: &str) -> Result<Duration, Fault> {
     }
 }
 
+/// Reads a time that cannot be zero, in milliseconds (`200ms`) too.
+pub fn fine_duration(text: &str) -> Result<Duration, Fault> {
+    let time = match split_unit(text) {
+        (number, "ms") => {
+            let millis: u32 =
+                number.parse().map_err(|_| Fault::new("this is not a time", FINE_TIME_ADVICE))?;
+            Duration::from_millis(millis.into())
+        }
+        _ => duration(text).map_err(|fault| Fault { advice: FINE_TIME_ADVICE.to_owned(), ..fault })?,
+    };
+    if time.is_zero() { Err(Fault::new("zero is too short", "write at least 1ms")) } else { Ok(time) }
+}
+
 /// Reads a time whose zero means unlimited.
 pub fn limiting_duration(text: &str) -> Result<Option<Duration>, Fault> {
     duration(text).map(|time| (!time.is_zero()).then_some(time))
@@ -53,6 +73,64 @@ pub fn bitrate(text: &str) -> Result<Option<NonZeroU64>, Fault> {
     let number: u64 = number.parse().map_err(|_| Fault::new("this is not a bit rate", RATE_ADVICE))?;
     let rate = number.checked_mul(factor).ok_or_else(|| Fault::new("the rate is too high", RATE_ADVICE))?;
     Ok(NonZeroU64::new(rate))
+}
+
+/// Reads bytes whose zero means unlimited: `512k`, `4m`, `1g` (powers of 1024) or a plain number.
+pub fn size(text: &str) -> Result<Option<NonZeroU64>, Fault> {
+    let (number, unit) = split_unit(text);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(Fault::new("this is not a size", SIZE_ADVICE)),
+    };
+    let number: u64 = number.parse().map_err(|_| Fault::new("this is not a size", SIZE_ADVICE))?;
+    let bytes = number.checked_mul(factor).filter(|bytes| *bytes <= LARGEST_SIZE);
+    bytes.map(NonZeroU64::new).ok_or_else(|| Fault::new("the size is too large", SIZE_ADVICE))
+}
+
+/// Reads the size of a message, at most 1 MiB; zero means unlimited.
+pub fn message_size(text: &str) -> Result<Option<NonZeroU64>, Fault> {
+    match size(text)? {
+        Some(bytes) if bytes.get() > LARGEST_MESSAGE => {
+            Err(Fault::new("a message cannot be that large", "write at most 1m"))
+        }
+        size => Ok(size),
+    }
+}
+
+/// Reads `RATE/BURST` of whole numbers; a rate of zero means unlimited, and may stand alone.
+pub fn message_rate(text: &str) -> Result<Option<Rate>, Fault> {
+    let number = |text: &str| count(text).map(|count| count.map(NonZeroU64::from));
+    rate_and_burst(text, "write RATE/BURST, like 50/200; 0 = unlimited", number)
+}
+
+/// Reads `RATE/BURST` of sizes; a rate of zero means unlimited, and may stand alone.
+pub fn byte_rate(text: &str) -> Result<Option<Rate>, Fault> {
+    rate_and_burst(text, "write RATE/BURST, like 512k/4m; 0 = unlimited", size)
+}
+
+fn rate_and_burst(
+    text: &str,
+    advice: &str,
+    number: impl Fn(&str) -> Result<Option<NonZeroU64>, Fault>,
+) -> Result<Option<Rate>, Fault> {
+    let (rate, burst) = match text.split_once('/') {
+        Some((rate, burst)) => (rate, Some(burst)),
+        None => (text, None),
+    };
+    let read = |text: &str| number(text).map_err(|fault| Fault { advice: advice.to_owned(), ..fault });
+    let per_second = read(rate)?;
+    let burst = burst.map(read).transpose()?;
+    match (per_second, burst) {
+        (None, _) => Ok(None),
+        (Some(_), None) => Err(Fault::new("the burst is missing", advice)),
+        (Some(_), Some(None)) => Err(Fault::new("with a burst of zero nothing ever passes", advice)),
+        (Some(per_second), Some(Some(burst))) => {
+            Ok(Some(Rate { per_second: per_second.get(), burst: burst.get() }))
+        }
+    }
 }
 
 /// Reads a limit whose zero means unlimited.
@@ -128,6 +206,46 @@ mod tests {
         for bad in ["", "mbit", "2mb", "2MB", "-1", "18446744073709551615gbit"] {
             assert!(bitrate(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn fine_times_take_milliseconds_and_are_never_zero() {
+        for (text, millis) in [("200ms", 200), ("1ms", 1), ("30s", 30_000), ("2", 2000), ("1m", 60_000)] {
+            assert_eq!(fine_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "0", "0ms", "0s", "ms", "1.5s", "200us", "-1ms", "5000000000ms"] {
+            assert!(fine_duration(bad).is_err(), "{bad}");
+        }
+        assert!(duration("200ms").is_err());
+    }
+
+    #[test]
+    fn sizes_are_binary_and_zero_is_unlimited() {
+        for (text, bytes) in [("512k", 512 << 10), ("4M", 4 << 20), ("1GiB", 1 << 30), ("7", 7)] {
+            assert_eq!(size(text), Ok(NonZeroU64::new(bytes)), "{text}");
+        }
+        assert_eq!(size("0"), Ok(None));
+        assert_eq!(size("0m"), Ok(None));
+        for bad in ["", "k", "4mb", "1.5m", "-1", "2000g", "99999999999999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(message_size("1m"), Ok(NonZeroU64::new(1 << 20)));
+        assert_eq!(message_size("0"), Ok(None));
+        assert!(message_size("1048577").unwrap_err().advice.contains("1m"));
+    }
+
+    #[test]
+    fn rates_stand_before_their_bursts() {
+        assert_eq!(message_rate("50/200"), Ok(Some(Rate { per_second: 50, burst: 200 })));
+        assert_eq!(byte_rate("512k/4m"), Ok(Some(Rate { per_second: 512 << 10, burst: 4 << 20 })));
+        for unlimited in ["0", "0/0", "0/200"] {
+            assert_eq!((message_rate(unlimited), byte_rate(unlimited)), (Ok(None), Ok(None)));
+        }
+        for bad in ["", "50", "50/", "/200", "50/0", "50/200/1", "a/b", "-1/5"] {
+            assert!(message_rate(bad).is_err() && byte_rate(bad).is_err(), "{bad}");
+        }
+        assert!(message_rate("5k/10k").is_err());
+        assert!(message_rate("50").unwrap_err().advice.contains("50/200"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use crate::auth::Credentials;
-use crate::config::{Config, ExternalAddress};
+use crate::config::{self, Config, ExternalAddress};
 use crate::net::interfaces::HostAddresses;
 use crate::net::{BindSpec, Carrier, Listen};
 use crate::signal;
@@ -88,6 +88,28 @@ pub(super) fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Returns what the signaling hub allows.
+pub(super) fn signal_limits(config: &Config) -> signal::Limits {
+    let limits = &config.signal;
+    let message_rate = |rate: Option<config::Rate>| {
+        let unlimited = signal::Rate { per_second: 0, burst: 0 };
+        rate.map_or(unlimited, |rate| signal::Rate { per_second: rate.per_second, burst: rate.burst })
+    };
+    let size = |size: Option<NonZeroU64>| usize::try_from(rate(size)).unwrap_or(usize::MAX);
+    signal::Limits {
+        resume_grace: limits.resume_grace,
+        ping_interval: limits.ping_interval,
+        ring_memory: size(limits.ring_memory),
+        messages: message_rate(limits.messages),
+        messages_per_address: message_rate(limits.messages_per_ip),
+        bytes: message_rate(limits.bytes),
+        max_message: size(limits.max_message),
+        max_meta: size(limits.max_meta),
+        max_rooms: count(limits.rooms_per_session) as usize,
+        max_peers: count(limits.peers_per_room) as usize,
+    }
+}
+
 pub(super) fn credentials(config: &Config) -> Arc<Credentials> {
     let users = config.users.iter().map(|user| (user.name.as_str(), user.password.expose()));
     let secrets = config.auth_secrets.iter().map(|secret| secret.as_bytes());
@@ -128,12 +150,37 @@ pub(super) fn longest_credential(config: &Config) -> Duration {
 }
 
 /// Returns what the hub is told once.
-pub(super) fn signal_settings(_config: &Config) -> signal::Settings {
+pub(super) fn signal_settings(config: &Config) -> signal::Settings {
     let epoch = rand::rng().random_range(0..1 << 48);
-    signal::Settings { node: NODE_NAME.to_owned(), epoch, open: false }
+    signal::Settings { node: NODE_NAME.to_owned(), epoch, open: config.signal_open }
 }
 
-/// Returns the limits of the hub.
-pub(super) fn signal_limits(_config: &Config) -> signal::Limits {
-    signal::Limits::default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::facts::Facts;
+    use crate::config::mistake::Origin;
+    use crate::config::raw::{Layer, RawValue};
+
+    fn config(flags: &[(&'static str, &str)]) -> Config {
+        let mut layer = Layer::default();
+        for (name, text) in flags.iter().chain(&[("auth-secret", "s")]) {
+            layer.0.insert(name, vec![RawValue::new(*text, Origin::Flag(name.to_string()))]);
+        }
+        let typed = config::collect((layer, Vec::new()), &[], &Facts::default());
+        config::resolve_all(typed, &Facts::default()).unwrap().config
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_those_of_the_hub() {
+        assert_eq!(signal_limits(&config(&[])), signal::Limits::default());
+    }
+
+    #[test]
+    fn what_is_unlimited_is_zero_to_the_hub() {
+        let flags = ["ring-memory", "signal-rate", "signal-bytes", "max-message", "max-rooms-per-session"];
+        let limits = signal_limits(&config(&flags.map(|name| (name, "0"))));
+        assert_eq!((limits.ring_memory, limits.max_message, limits.max_rooms), (0, 0, 0));
+        assert_eq!((limits.messages.per_second, limits.bytes.per_second), (0, 0));
+    }
 }

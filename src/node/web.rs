@@ -11,6 +11,7 @@ use crate::config::{Config, Secret, ice_urls, state};
 use crate::http::{Backend, Http, Input, Place, Settings, Signaling, TokenKeys, TrustedProxies};
 use crate::net::{BoundListener, Carrier, Clients, HttpEntry, clock};
 use crate::node::hub::Issuer;
+use crate::node::setup;
 use crate::time::Now;
 use crate::turn::RelayIp;
 
@@ -135,9 +136,9 @@ fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Se
         proxies: TrustedProxies(config.trusted_proxies.clone()),
         credential_ttl: config.credential_ttl,
         max_credential_ttl: config.max_credential_ttl,
-        max_message: 64 << 10,
-        open: false,
-        token_in_url: false,
+        max_message: setup::signal_limits(config).max_message,
+        open: config.signal_open,
+        token_in_url: config.token_in_url,
         ticket_key,
     }
 }
