@@ -335,3 +335,30 @@ fn behind_a_proxy_each_client_has_connections_of_its_own() {
     drop(first);
     while open("192.0.2.1").is_err() {}
 }
+
+#[test]
+fn a_token_in_the_url_counts_only_where_it_is_allowed() {
+    let daemon = start(&["--token-in-url"]);
+    let path = format!("/v1/ws?token={}", token(json!({})));
+    let (mut socket, _) = try_open(&daemon, upgrade(&daemon, &path, PROTOCOL)).unwrap_or_else(|_| panic!());
+    socket.say(&json!({"t": "hello"}));
+    assert_eq!(socket.hear()["uid"], "ann");
+    let feed = format!("/v1/rooms/tea/events?token={}", token(json!({"perm": ["observe"]})));
+    let mut events = Events::open(&daemon, &feed, &[]).unwrap_or_else(|answer| panic!("{}", answer.body));
+    assert_eq!(events.next_of("joined").2["you"]["as"], "observer");
+}
+
+#[test]
+fn the_largest_message_is_what_the_operator_says() {
+    let daemon = start(&["--max-message=300k", "--max-rooms-per-session=1", "--signal-rate=5/10"]);
+    let (mut ann, welcome) = enter(&daemon, "tea", json!({}));
+    let (mut bo, _) = enter(&daemon, "tea", json!({"sub": "bo"}));
+    let limits = &welcome["limits"];
+    assert_eq!((&limits["msg"], &limits["rooms"]), (&json!(300 << 10), &json!(1)));
+    let data = "x".repeat(250 << 10);
+    assert_eq!(ann.ask(json!({"t": "send", "room": "tea", "data": data}))["n"], 1);
+    assert_eq!(bo.hear_of("message")["data"].as_str().unwrap().len(), data.len());
+    assert_eq!(ann.ask(json!({"t": "join", "room": "milk"}))["code"], "limit_reached");
+    let refused = (0..20).map(|_| ann.ask(json!({"t": "ice"}))).find(|reply| reply["t"] == "error").unwrap();
+    assert!(refused["code"] == "rate_limited" && refused["retry_ms"].as_u64() > Some(0), "{refused}");
+}
