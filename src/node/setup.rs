@@ -105,6 +105,8 @@ pub(super) fn signal_limits(config: &Config) -> signal::Limits {
         bytes: message_rate(limits.bytes),
         max_message: size(limits.max_message),
         max_meta: size(limits.max_meta),
+        // One that reloads its page leaves a session behind for the grace.
+        max_sessions_per_address: 4 * count(config.limits.connections_per_ip) as usize,
         max_rooms: count(limits.rooms_per_session) as usize,
         max_peers: count(limits.peers_per_room) as usize,
     }

@@ -1,5 +1,6 @@
 //! State of the hub, and the small steps that its parts share.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) struct Core<A, R> {
     pub(super) rooms: HashMap<RoomKey, Room, FixedState>,
     pub(super) rooms_by_name: HashMap<Arc<str>, RoomKey, FixedState>,
     pub(super) addresses: HashMap<AddressKey, Address, FixedState>,
+    pub(super) sessions_by_address: HashMap<AddressKey, usize, FixedState>,
     /// Until when a uid is kept out of a room, and the same in order of time.
     pub(super) bans: BTreeMap<Ban, Mono>,
     pub(super) bans_by_end: BTreeSet<(Mono, Ban)>,
@@ -104,6 +106,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             rooms: HashMap::with_hasher(hasher()),
             rooms_by_name: HashMap::with_hasher(hasher()),
             addresses: HashMap::with_hasher(hasher()),
+            sessions_by_address: HashMap::with_hasher(hasher()),
             bans: BTreeMap::new(),
             bans_by_end: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -195,6 +198,21 @@ impl<A: Authority, R: Rng> Core<A, R> {
             self.deadlines.set(Due::Address(address), until);
         } else {
             self.addresses.remove(&address);
+        }
+    }
+
+    /// Counts a session to an address.
+    pub(super) fn count_session(&mut self, address: AddressKey) {
+        *self.sessions_by_address.entry(address).or_default() += 1;
+    }
+
+    /// Counts a session to an address no more.
+    pub(super) fn discount_session(&mut self, address: AddressKey) {
+        if let Entry::Occupied(mut count) = self.sessions_by_address.entry(address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 

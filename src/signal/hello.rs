@@ -9,7 +9,7 @@ use crate::signal::core::{Core, Role};
 use crate::signal::deadline::Due;
 use crate::signal::frame::{Frame, FrameId, push_number, push_text};
 use crate::signal::ids::{AddressKey, ConnId, PeerId, SessionKey};
-use crate::signal::limits::{EXPIRY_NOTICE_SECS, WINDOW};
+use crate::signal::limits::{EXPIRY_NOTICE_SECS, WINDOW, over};
 use crate::signal::message::Hello;
 use crate::signal::names::{Carrier, CloseCode, ErrorCode, ResumeResult, Tell, Undelivered};
 use crate::signal::presence::moment;
@@ -59,6 +59,11 @@ impl<A: Authority, R: Rng> Core<A, R> {
         if self.drain.is_some() {
             return Err(CloseCode::Draining);
         }
+        let of_address = self.sessions_by_address.get(&address).copied().unwrap_or(0);
+        if over(of_address + 1, self.limits.max_sessions_per_address) {
+            self.stats.rate_limited += 1;
+            return Err(CloseCode::RateLimited);
+        }
         Ok(self.begin(now, token, address, carrier))
     }
 
@@ -98,6 +103,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         session.conns = 1;
         draw(&mut session.messages, now.mono, self.limits.messages, 1);
         self.sessions.insert(key, session);
+        self.count_session(address);
         self.stats.sessions += 1;
         self.begin_wait(now, key);
         self.report_terms(key);
@@ -133,12 +139,14 @@ impl<A: Authority, R: Rng> Core<A, R> {
         session.sent = session.sent.max(session.ring.base());
         session.secrets.renew(&mut self.rng);
         session.conns += 1;
-        session.address = address;
+        let left = std::mem::replace(&mut session.address, address);
         session.carrier = carrier;
         let (peer, lost) = (session.peer, std::mem::take(&mut session.lost));
         for (_, note) in lost {
             self.undelivered(note, peer, Undelivered::Overflow);
         }
+        self.count_session(address);
+        self.discount_session(left);
         self.mint_ice(now, key);
         self.stats.count_resume(if gap { ResumeResult::Gap } else { ResumeResult::Resumed });
         Ok(Start { key, cursor, resumed: true, gap })

@@ -259,7 +259,12 @@ impl<A: Authority, R: Rng> Hub<A, R> {
         let core = &self.core;
         Footprint {
             conns: core.conns.len(),
-            sessions: core.sessions.len().max(core.sessions_by_handle.len()).max(core.sessions_by_peer.len()),
+            sessions: core
+                .sessions
+                .len()
+                .max(core.sessions_by_handle.len())
+                .max(core.sessions_by_peer.len())
+                .max(core.sessions_by_address.len()),
             rooms: core.rooms.len().max(core.rooms_by_name.len()),
             addresses: core.addresses.len(),
             bans: core.bans.len().max(core.bans_by_end.len()),

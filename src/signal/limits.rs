@@ -32,6 +32,8 @@ pub struct Limits {
     pub max_meta: usize,
     /// Rooms of a session (`--max-rooms-per-session`); 0: unlimited.
     pub max_rooms: usize,
+    /// Sessions of an address, absent ones included; 0: unlimited.
+    pub max_sessions_per_address: usize,
     /// Peers of a room, and observers as many (`--max-peers-per-room`); 0: unlimited.
     pub max_peers: usize,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
             max_message: 64 << 10,
             max_meta: 4 << 10,
             max_rooms: 64,
+            max_sessions_per_address: 4000,
             max_peers: 500,
         }
     }

@@ -195,6 +195,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         for due in [Due::Grace(key), Due::Ice(key), Due::Token(key)] {
             self.deadlines.clear(due);
         }
+        self.discount_session(session.address);
         self.stats.sessions -= 1;
         self.out.push_back(Action::SessionEnded { session: session.id(), end });
     }

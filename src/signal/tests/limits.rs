@@ -148,3 +148,19 @@ fn the_same_history_gives_the_same_output() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn an_address_has_so_many_sessions_and_those_that_are_absent_count() {
+    let mut world = World::with(true, Limits { max_sessions_per_address: 2, ..generous() });
+    let mut first = world.client();
+    let second = world.client();
+    world.cut(&first);
+    let third = world.socket();
+    world.say(third, &json!({"t": "hello"}));
+    assert_eq!(world.bye_of(third), 4004);
+    world.resume(&mut first, 0);
+    assert_eq!(first.welcome["resumed"], true);
+    world.cut(&second);
+    world.advance_with(&[&first], secs(31));
+    world.client();
+}
