@@ -18,5 +18,5 @@ mod tokens;
 pub use api::{Backend, Settings};
 pub use peer::{Peer, TrustedProxies};
 pub use serve::Http;
-pub use token::{TokenKeys, claims};
+pub use token::{PublicKeys, TokenKeys, claims};
 pub use tokens::{LIFETIME as TOKEN_LIFETIME, LONGEST_LIFETIME as LONGEST_TOKEN_LIFETIME};

@@ -1,40 +1,95 @@
 //! Join tokens as JWT (RFC 7515, RFC 7519): signed here, and checked before a claim is read.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
 
-use crate::auth::{JoinToken, TokenError};
+use tokio::sync::Notify;
+
+use crate::auth::{JoinToken, KeyMaterial, KeySet, PublicKey, TokenError};
 use crate::json;
 
 /// Longest token in bytes.
 const LONGEST: usize = 16 << 10;
 const HS256: &str = "HS256";
 
-/// The keys that sign and verify join tokens; the first signs.
-pub struct TokenKeys(Vec<Key>);
+/// The keys that sign and verify join tokens; the first secret signs.
+pub struct TokenKeys {
+    secrets: Vec<Key>,
+    signing: Option<EncodingKey>,
+    public: Arc<PublicKeys>,
+}
 
 struct Key {
     kid: Option<String>,
-    signing: EncodingKey,
+    algorithm: Algorithm,
     verifying: DecodingKey,
+}
+
+/// Public keys that may be replaced while tokens are verified.
+#[derive(Default)]
+pub struct PublicKeys {
+    keys: ArcSwap<Vec<Key>>,
+    missed: Notify,
+}
+
+impl PublicKeys {
+    /// Verifies with the keys of a set from now on, and with no others.
+    pub fn replace(&self, set: &KeySet) {
+        self.keys.store(Arc::new(set.keys.iter().map(Key::public).collect()));
+    }
+
+    /// Waits until a token names a key that is not there; one that did so before counts too.
+    pub async fn missed(&self) {
+        self.missed.notified().await;
+    }
+}
+
+impl Key {
+    fn secret(kid: Option<&str>, secret: &[u8]) -> Key {
+        let verifying = DecodingKey::from_secret(secret);
+        Key { kid: kid.map(str::to_owned), algorithm: Algorithm::HS256, verifying }
+    }
+
+    fn public(key: &PublicKey) -> Key {
+        let (algorithm, verifying) = match &key.material {
+            KeyMaterial::Ed25519(key) => (Algorithm::EdDSA, DecodingKey::from_ed_der(key)),
+            KeyMaterial::P256 { x, y } => {
+                // SEC 1 §2.3.3: an uncompressed point.
+                let point = [[0x04].as_slice(), x, y].concat();
+                (Algorithm::ES256, DecodingKey::from_ec_der(&point))
+            }
+            KeyMaterial::Rsa { modulus, exponent } => {
+                (Algorithm::RS256, DecodingKey::from_rsa_raw_components(modulus, exponent))
+            }
+        };
+        Key { kid: key.kid.clone(), algorithm, verifying }
+    }
 }
 
 impl TokenKeys {
     /// Makes the set from secrets with the names that tokens call them by (`kid`).
     pub fn new<'a>(secrets: impl IntoIterator<Item = (Option<&'a str>, &'a [u8])>) -> TokenKeys {
-        let key = |(kid, secret): (Option<&str>, &[u8])| Key {
-            kid: kid.map(str::to_owned),
-            signing: EncodingKey::from_secret(secret),
-            verifying: DecodingKey::from_secret(secret),
-        };
-        TokenKeys(secrets.into_iter().map(key).collect())
+        let mut secrets = secrets.into_iter().peekable();
+        let signing = secrets.peek().map(|(_, secret)| EncodingKey::from_secret(secret));
+        let secrets = secrets.map(|(kid, secret)| Key::secret(kid, secret)).collect();
+        TokenKeys { secrets, signing, public: Arc::default() }
+    }
+
+    /// Verifies with public keys too.
+    #[must_use]
+    pub fn with_public(self, public: Arc<PublicKeys>) -> TokenKeys {
+        TokenKeys { public, ..self }
     }
 
     /// Signs claims, a JSON object, with the first key; none without any key.
     #[must_use]
     pub fn sign(&self, claims: &str) -> Option<String> {
-        let key = self.0.first()?;
+        let (key, signing) = (self.secrets.first()?, self.signing.as_ref()?);
         let mut header = format!(r#"{{"alg":"{HS256}","typ":"JWT""#);
         if let Some(kid) = &key.kid {
             header.push_str(",\"kid\":");
@@ -43,7 +98,7 @@ impl TokenKeys {
         header.push('}');
         let message =
             format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
-        let signature = crypto::sign(message.as_bytes(), &key.signing, Algorithm::HS256).ok()?;
+        let signature = crypto::sign(message.as_bytes(), signing, Algorithm::HS256).ok()?;
         Some(format!("{message}.{signature}"))
     }
 
@@ -57,13 +112,21 @@ impl TokenKeys {
         if token.len() > LONGEST || payload.contains('.') {
             return Err(TokenError::Malformed);
         }
-        let kid = read_header(&decoded(header)?)?;
-        let mut named = self.0.iter().filter(|key| key.kid == kid).peekable();
-        named.peek().ok_or(TokenError::KeyUnknown)?;
-        let mut proves = |key: &Key| {
-            crypto::verify(signature, message.as_bytes(), &key.verifying, Algorithm::HS256).unwrap_or(false)
+        let (algorithm, kid) = read_header(&decoded(header)?)?;
+        let public = self.public.keys.load();
+        let mut named = self.secrets.iter().chain(public.iter()).filter(|key| key.kid == kid).peekable();
+        if named.peek().is_none() {
+            if kid.is_some() {
+                self.public.missed.notify_one();
+            }
+            return Err(TokenError::KeyUnknown);
+        }
+        let mut fitting = named.filter(|key| key.algorithm == algorithm).peekable();
+        fitting.peek().ok_or(TokenError::Algorithm)?;
+        let proves = |key: &Key| {
+            crypto::verify(signature, message.as_bytes(), &key.verifying, key.algorithm).unwrap_or(false)
         };
-        if !named.any(&mut proves) {
+        if !fitting.any(proves) {
             return Err(TokenError::Signature);
         }
         let token = JoinToken::read(&decoded(payload)?)?;
@@ -71,21 +134,22 @@ impl TokenKeys {
     }
 }
 
-/// Returns the `kid` of a header that asks for nothing but what is done.
-fn read_header(header: &str) -> Result<Option<String>, TokenError> {
+/// Returns algorithm and `kid` of a header that asks for nothing but what is done.
+fn read_header(header: &str) -> Result<(Algorithm, Option<String>), TokenError> {
     let members = json::members(header).map_err(|_| TokenError::Malformed)?;
     let find = |name: &str| members.iter().find(|member| member.key == name).map(|member| member.value);
     if find("crit").is_some() {
         return Err(TokenError::Critical);
     }
-    match find("alg").and_then(json::Value::string) {
-        Some(algorithm) if algorithm == HS256 => {}
+    let algorithm = match find("alg").and_then(json::Value::string).as_deref() {
+        Some(HS256) => Algorithm::HS256,
+        Some("RS256") => Algorithm::RS256,
+        Some("ES256") => Algorithm::ES256,
+        Some("EdDSA") => Algorithm::EdDSA,
         Some(_) | None => return Err(TokenError::Algorithm),
-    }
-    match find("kid") {
-        None => Ok(None),
-        Some(kid) => Ok(Some(kid.string().ok_or(TokenError::Malformed)?.into_owned())),
-    }
+    };
+    let kid = find("kid").map(|kid| kid.string().ok_or(TokenError::Malformed)).transpose()?;
+    Ok((algorithm, kid.map(Cow::into_owned)))
 }
 
 fn decoded(part: &str) -> Result<String, TokenError> {
