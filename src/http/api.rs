@@ -1,15 +1,20 @@
 //! What the routes share: settings, keys with their budgets, and the way to the rest of the daemon.
 
-use std::sync::{Mutex, PoisonError};
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use tokio::sync::watch;
 
 use crate::auth::{ApiKeys, KeyIndex, Minted, Origins, Scope, Scopes};
 use crate::bucket::Bucket;
+use crate::http::feed_ticket::Tickets;
 use crate::http::peer::TrustedProxies;
 use crate::http::problem::Problem;
+use crate::http::signaling::Signaling;
 use crate::http::token::TokenKeys;
 use crate::time::Now;
 
@@ -17,6 +22,9 @@ use crate::time::Now;
 const RATE: u64 = 100;
 /// Requests that one key may make at once.
 const BURST: u64 = 200;
+
+/// A place among the connections of a client, held until the last copy is dropped.
+pub type Place = Arc<dyn Any + Send + Sync>;
 
 /// What HTTP asks of the rest of the daemon.
 pub trait Backend: Send + Sync + 'static {
@@ -30,6 +38,10 @@ pub trait Backend: Send + Sync + 'static {
     fn ice_urls(&self) -> Vec<String>;
     /// Returns a subject that nobody else has.
     fn fresh_subject(&self) -> String;
+    /// Takes a place for a client behind a proxy; none if it has as many as it may.
+    fn enter(&self, client: IpAddr) -> Option<Place>;
+    /// Returns the way to the hub.
+    fn signaling(&self) -> &Signaling;
 }
 
 /// What HTTP is told once.
@@ -37,7 +49,7 @@ pub struct Settings {
     /// Keys of the API.
     pub keys: ApiKeys,
     /// Keys of join tokens.
-    pub tokens: TokenKeys,
+    pub tokens: Arc<TokenKeys>,
     /// Foreign origins that are let in.
     pub origins: Origins,
     /// Proxies whose headers are believed.
@@ -46,19 +58,31 @@ pub struct Settings {
     pub credential_ttl: Duration,
     /// How long one may live at most; none: unlimited.
     pub max_credential_ttl: Option<Duration>,
+    /// Largest message of a WebSocket in bytes; 0: 1 MiB.
+    pub max_message: usize,
+    /// Whether clients without a token are let in.
+    pub open: bool,
+    /// Whether a join token may stand in a URL.
+    pub token_in_url: bool,
+    /// Random key of this run, for tickets.
+    pub ticket_key: [u8; 32],
 }
 
 /// The API as the routes see it.
 pub(crate) struct Api {
     pub(crate) settings: Settings,
     pub(crate) backend: Box<dyn Backend>,
+    pub(crate) tickets: Tickets,
+    /// Says that no more requests are taken; what still goes on holds a receiver.
+    pub(crate) stop: watch::Sender<bool>,
     budgets: Mutex<Vec<Bucket>>,
 }
 
 impl Api {
     pub(crate) fn new(settings: Settings, backend: Box<dyn Backend>) -> Api {
         let budgets = vec![Bucket::full(backend.now().mono, BURST); settings.keys.len()];
-        Api { settings, backend, budgets: Mutex::new(budgets) }
+        let tickets = Tickets::new(settings.ticket_key);
+        Api { settings, backend, tickets, stop: watch::Sender::new(false), budgets: Mutex::new(budgets) }
     }
 
     /// Lets a request pass whose key has the scope and requests left.
@@ -96,7 +120,6 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -104,8 +127,14 @@ pub(crate) mod tests {
     use crate::time::Mono;
 
     /// A daemon whose clock stands until it is moved.
-    #[derive(Clone, Default)]
-    pub(crate) struct Fake(pub(crate) Arc<AtomicU64>);
+    #[derive(Clone)]
+    pub(crate) struct Fake(pub(crate) Arc<AtomicU64>, Signaling);
+
+    impl Default for Fake {
+        fn default() -> Fake {
+            Fake(Arc::default(), Signaling::new().0)
+        }
+    }
 
     impl Backend for Fake {
         fn now(&self) -> Now {
@@ -128,17 +157,29 @@ pub(crate) mod tests {
         fn fresh_subject(&self) -> String {
             "fresh".into()
         }
+
+        fn enter(&self, _: IpAddr) -> Option<Place> {
+            Some(Arc::new(()))
+        }
+
+        fn signaling(&self) -> &Signaling {
+            &self.1
+        }
     }
 
     pub(crate) fn settings() -> Settings {
         let minter = Scopes::parse("mint").unwrap_or_default();
         Settings {
             keys: ApiKeys::new([(b"all".as_slice(), Scopes::ALL), (b"minter", minter)]),
-            tokens: TokenKeys::new([(Some("k"), b"secret".as_slice())]),
+            tokens: Arc::new(TokenKeys::new([(Some("k"), b"secret".as_slice())])),
             origins: Origins { allowed: vec!["https://app.example".into()] },
             proxies: TrustedProxies::default(),
             credential_ttl: Duration::from_secs(3600),
             max_credential_ttl: Some(Duration::from_secs(86_400)),
+            max_message: 64 << 10,
+            open: false,
+            token_in_url: false,
+            ticket_key: [7; 32],
         }
     }
 

@@ -5,18 +5,29 @@
 #![warn(missing_docs)]
 
 mod api;
+mod call;
 mod credentials;
+mod events;
+mod feed;
+mod feed_ticket;
+mod line;
 mod openapi;
 mod origin;
 mod peer;
 mod problem;
 mod routes;
 mod serve;
+mod session;
+mod signaling;
+mod socket;
+mod stream;
 mod token;
 mod tokens;
 
-pub use api::{Backend, Settings};
+pub use api::{Backend, Place, Settings};
+pub use line::{Line, Order};
 pub use peer::{Peer, TrustedProxies};
 pub use serve::Http;
+pub use signaling::{Connection, Input, Reader, Signaling};
 pub use token::{PublicKeys, TokenKeys, claims};
 pub use tokens::{LIFETIME as TOKEN_LIFETIME, LONGEST_LIFETIME as LONGEST_TOKEN_LIFETIME};

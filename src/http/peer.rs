@@ -48,7 +48,7 @@ impl TrustedProxies {
         }
     }
 
-    fn trust(&self, ip: IpAddr) -> bool {
+    pub(crate) fn trust(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&ip))
     }
 

@@ -6,15 +6,18 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, pin_mut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
+use hyper::upgrade::OnUpgrade;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Buf, Filter, Reply};
 
 use crate::auth::Scope;
-use crate::http::api::Api;
+use crate::http::api::{Api, Place};
+use crate::http::call::{Call, Hangup};
+use crate::http::peer::Peer;
 use crate::http::problem::{Problem, respond};
-use crate::http::{credentials, openapi, tokens};
+use crate::http::{credentials, feed, openapi, session, socket, tokens};
 
 /// Largest body in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -30,20 +33,110 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("/openapi.json", &["GET", "HEAD"]),
     ("/readyz", &["GET", "HEAD"]),
     ("/v1/credentials", &["POST"]),
+    ("/v1/rooms/{room}/events", &["GET", "POST"]),
+    ("/v1/rooms/{room}/messages", &["POST"]),
+    ("/v1/session", &["POST"]),
+    ("/v1/session/events", &["GET"]),
+    ("/v1/session/messages", &["POST"]),
     ("/v1/tokens", &["POST"]),
+    ("/v1/ws", &["GET"]),
 ];
 
 /// Builds the whole tree. Its last branch takes what is left, so that no rejection of warp ever reaches a client.
 pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let events = || warp::path!("v1" / "rooms" / String / "events").boxed();
+    let messages = warp::path!("v1" / "rooms" / String / "messages").boxed();
+    let session = warp::path!("v1" / "session").boxed();
+    let session_events = warp::path!("v1" / "session" / "events").boxed();
+    let session_messages = warp::path!("v1" / "session" / "messages").boxed();
     let served = [
         get(warp::path!("healthz").boxed(), api, |_| Ok(text("ok\n"))),
         get(warp::path!("readyz").boxed(), api, ready),
         get(warp::path!("openapi.json").boxed(), api, |_| Ok(openapi::document())),
         post(warp::path!("v1" / "credentials").boxed(), api, Scope::Mint, credentials::mint),
         post(warp::path!("v1" / "tokens").boxed(), api, Scope::Token, tokens::mint),
+        open(no_room(warp::path!("v1" / "ws").boxed()), api, |api, call, _| socket::upgrade(api, call)),
+        open(no_room(session_events), api, |api, call, _| session::read(api, call)),
+        open(events(), api, feed::read),
+        say(no_room(session), api, None, |api, call, _, body| session::create(api, call, body)),
+        say(no_room(session_messages), api, None, |api, call, _, body| session::post(api, call, body)),
+        say(events(), api, None, |api, call, room, _| feed::ticket(api, call, room)),
+        say(messages, api, Some(Scope::Publish), |api, _, room, body| feed::publish(api, room, body)),
     ];
     let nothing = warp::method().and(warp::path::full()).map(unserved).boxed();
     served.into_iter().rev().fold(nothing, |rest, route| route.or(rest).unify().boxed())
+}
+
+fn no_room(path: BoxedFilter<()>) -> BoxedFilter<(String,)> {
+    path.map(String::new).boxed()
+}
+
+/// A route whose answer may live long: a WebSocket or a stream of events.
+fn open<F, A>(path: BoxedFilter<(String,)>, api: &Arc<Api>, answer: F) -> BoxedFilter<(Response,)>
+where
+    F: Fn(Arc<Api>, Call, String) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Response, Problem>> + Send + 'static,
+{
+    let api = Arc::clone(api);
+    path.and(warp::get().boxed())
+        .and(call())
+        .then(move |room, call| {
+            let answer = answer(Arc::clone(&api), call, room);
+            async move { respond(answer.await) }
+        })
+        .boxed()
+}
+
+/// A route of the signaling half that takes a body; with a scope, only from the holder of a key.
+fn say<F, A>(
+    path: BoxedFilter<(String,)>,
+    api: &Arc<Api>,
+    scope: Option<Scope>,
+    answer: F,
+) -> BoxedFilter<(Response,)>
+where
+    F: Fn(Arc<Api>, Call, String, String) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Response, Problem>> + Send + 'static,
+{
+    let api = Arc::clone(api);
+    path.and(warp::post().boxed())
+        .and(call())
+        .and(warp::body::stream())
+        .then(move |room, call: Call, body| {
+            let (api, answer) = (Arc::clone(&api), answer.clone());
+            async move {
+                let answered = async {
+                    if let Some(scope) = scope {
+                        api.authorize(&call.headers, scope)?;
+                    }
+                    let body = whole(&call.headers, body).await?;
+                    answer(api, call, room, body).await
+                };
+                let mut response = respond(answered.await);
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+        })
+        .boxed()
+}
+
+fn call() -> BoxedFilter<(Call,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::header::headers_cloned()
+        .and(warp::ext::get::<Hangup>())
+        .and(warp::ext::get::<Peer>())
+        .and(warp::ext::optional::<Place>())
+        .and(query)
+        .and(warp::ext::optional::<OnUpgrade>())
+        .map(|headers, hangup, peer, place, query, upgrade| Call {
+            headers,
+            hangup,
+            peer,
+            place,
+            query,
+            upgrade,
+        })
+        .boxed()
 }
 
 fn get(
@@ -130,6 +223,18 @@ async fn whole<B: Buf>(
 }
 
 fn unserved(_method: Method, path: FullPath) -> Response {
-    let row = TABLE.iter().find(|(served, _)| *served == path.as_str());
+    let row = TABLE.iter().find(|(served, _)| is_at(served, path.as_str()));
     row.map_or(Problem::NotFound, |(_, methods)| Problem::MethodNotAllowed(methods)).response()
+}
+
+/// Tells whether a path is one of a row, in which braces stand for any segment.
+fn is_at(row: &str, path: &str) -> bool {
+    let (mut row, mut path) = (row.split('/'), path.split('/'));
+    loop {
+        match (row.next(), path.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if one == other || (one.starts_with('{') && !other.is_empty()) => {}
+            (_, _) => return false,
+        }
+    }
 }

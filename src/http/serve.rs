@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,8 +20,11 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::http::api::{Api, Backend, Settings};
+use crate::http::call::Hangup;
 use crate::http::origin::{self, Judgment};
+use crate::http::problem::Problem;
 use crate::http::routes::routes;
+use crate::http::stream::BoxedStream;
 use crate::telemetry::ClientAddr;
 
 /// How long the head of a request may take, the first included, and how long a connection may idle before the next.
@@ -39,7 +42,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Http {
     api: Arc<Api>,
     routes: BoxedFilter<(Response,)>,
-    stop: watch::Sender<bool>,
 }
 
 impl Http {
@@ -48,17 +50,27 @@ impl Http {
     pub fn new(settings: Settings, backend: impl Backend) -> Http {
         let api = Arc::new(Api::new(settings, Box::new(backend)));
         let routes = routes(&api);
-        Http { api, routes, stop: watch::Sender::new(false) }
+        Http { api, routes }
     }
 
-    /// Serves one stream to its end; `remote` is who sent it, a PROXY header considered.
-    pub async fn serve<S>(&self, stream: S, remote: SocketAddr)
+    /// Serves one stream to its end, or until a WebSocket takes it; `remote` is who sent it, a PROXY
+    /// header considered, and `is_over` says that it has too many connections.
+    pub async fn serve<S>(&self, stream: S, remote: SocketAddr, is_over: bool)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut stop = self.stop.subscribe();
+        let stream: BoxedStream = Box::new(stream);
+        let mut stop = self.api.stop.subscribe();
+        let hangup = Hangup::default();
         let (heard, mut first) = watch::channel(false);
-        let front = Front { api: Arc::clone(&self.api), routes: self.routes.clone(), remote, heard };
+        let front = Front {
+            api: Arc::clone(&self.api),
+            routes: self.routes.clone(),
+            remote,
+            heard,
+            hangup: hangup.clone(),
+            is_over,
+        };
         let builder = builder();
         let serving =
             builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(front));
@@ -84,6 +96,7 @@ impl Http {
                     }
                     is_silent = Some(false);
                 }
+                () = hangup.0.notified() => return,
                 _ = stop.wait_for(|stop| *stop), if !is_stopping => {
                     is_stopping = true;
                     serving.as_mut().graceful_shutdown();
@@ -92,10 +105,10 @@ impl Http {
         }
     }
 
-    /// Takes no more requests and waits, for a while, until those begun are answered.
+    /// Takes no more requests and waits, for a while, until those begun are answered and the WebSockets closed.
     pub async fn stop(&self) {
-        self.stop.send_replace(true);
-        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
+        self.api.stop.send_replace(true);
+        if tokio::time::timeout(FAREWELL, self.api.stop.closed()).await.is_err() {
             tracing::warn!("an HTTP answer did not end in time");
         }
     }
@@ -127,6 +140,8 @@ struct Front {
     routes: BoxedFilter<(Response,)>,
     remote: SocketAddr,
     heard: watch::Sender<bool>,
+    hangup: Hangup,
+    is_over: bool,
 }
 
 impl Front {
@@ -134,6 +149,11 @@ impl Front {
         let (mut head, body) = request.into_parts();
         let proxies = &self.api.settings.proxies;
         let peer = proxies.client(self.remote, &head.headers);
+        let place = proxies.trust(self.remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
+        if self.is_over || place.as_ref().is_some_and(Option::is_none) {
+            return one_too_many();
+        }
+        let place = place.flatten();
         let mut origin = None;
         let is_api = head.uri.path().starts_with("/v1/");
         if is_api {
@@ -144,10 +164,14 @@ impl Front {
             }
         }
         head.extensions.insert(peer);
+        head.extensions.insert(self.hangup.clone());
+        if let Some(place) = place.clone() {
+            head.extensions.insert(place);
+        }
         let mut service = warp::service(self.routes);
         let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
         let status = response.status();
-        if !status.is_success() {
+        if status.is_client_error() || status.is_server_error() {
             tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
         }
         let headers = response.headers_mut();
@@ -159,6 +183,13 @@ impl Front {
         }
         response
     }
+}
+
+/// Tells a client that it has too many connections, and closes this one.
+fn one_too_many() -> Response {
+    let mut response = Problem::TooManyConnections.response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -191,7 +222,7 @@ mod tests {
         let (client, server) = tokio::io::duplex(64 << 10);
         let serving = tokio::spawn({
             let http = Arc::clone(&http);
-            async move { http.serve(server, "192.0.2.1:5".parse().unwrap()).await }
+            async move { http.serve(server, "192.0.2.1:5".parse().unwrap(), false).await }
         });
         (http, client, serving)
     }

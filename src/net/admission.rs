@@ -15,6 +15,28 @@ pub(crate) struct Admission {
     sources: Mutex<HashMap<IpAddr, usize, foldhash::fast::RandomState>>,
 }
 
+/// The connections of the whole process, for whoever knows a client that the lobby does not.
+#[derive(Clone, Debug)]
+pub struct Clients(pub(crate) Arc<Admission>);
+
+impl Clients {
+    /// Makes the count, empty; 0 of `per_ip` means unlimited.
+    #[must_use]
+    pub fn new(per_ip: usize, total: usize) -> Clients {
+        Clients(Admission::new(per_ip, total))
+    }
+
+    /// Takes a place for a client behind a proxy, given back when it is dropped; none if it has as many as it may.
+    #[must_use]
+    pub fn enter(&self, ip: IpAddr) -> Option<ClientPlace> {
+        self.0.enter_from(ip).map(ClientPlace)
+    }
+}
+
+/// A place of a client behind a proxy.
+#[derive(Debug)]
+pub struct ClientPlace(#[expect(dead_code, reason = "held until it is dropped")] SourcePlace);
+
 /// A place among all connections; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Admission>);

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Credentials;
 use crate::net::admission::Admission;
+use crate::net::admission::Clients;
 use crate::net::bind::Bound;
 use crate::net::counters::LobbyStats;
 use crate::net::engine::poll::Poll;
@@ -53,19 +54,19 @@ pub struct StartSpec<S> {
     pub tls: Option<Arc<TlsService>>,
     /// Sources that have to send a PROXY header.
     pub proxies: Vec<IpNet>,
+    /// Proxies of HTTP, whose own connections do not count: their clients do.
+    pub http_proxies: Vec<IpNet>,
     /// What takes HTTP streams.
     pub http: Option<HttpEntry>,
     /// Limits of connections.
     pub connections: ConnectionLimits,
+    /// Count of the connections, with the limits for one address and for all.
+    pub clients: Clients,
 }
 
 /// Limits of TCP connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections from one IPv4 address or IPv6 /64; 0: unlimited.
-    pub per_ip: usize,
-    /// Connections in all: about half of the descriptors, the rest is for relays.
-    pub total: usize,
     /// Connections that may be at their beginning, up to the end of a TLS handshake.
     pub handshakes: usize,
     /// How many of those may come from one IPv4 address or IPv6 /64; 0: unlimited.
@@ -77,12 +78,17 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Returns the defaults for a limit of open files.
+    /// Returns how many connections there may be in all under a limit of open files: about half, the rest is for
+    /// relays.
     #[must_use]
-    pub fn for_nofile(nofile: u64) -> ConnectionLimits {
+    pub fn total(nofile: u64) -> usize {
+        usize::try_from(nofile / 2).unwrap_or(usize::MAX).max(64)
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> ConnectionLimits {
         ConnectionLimits {
-            per_ip: 1000,
-            total: usize::try_from(nofile / 2).unwrap_or(usize::MAX).max(64),
             handshakes: 1024,
             handshakes_per_ip: 128,
             handshake_timeout: Duration::from_secs(10),
@@ -145,11 +151,12 @@ impl Bound {
         }
         let lobby = Arc::new(Lobby {
             shards: shards.clone(),
-            admission: Admission::new(spec.connections.per_ip, spec.connections.total),
+            admission: spec.clients.0,
             handshakes: Admission::new(spec.connections.handshakes_per_ip, spec.connections.handshakes),
             handshake_timeout: spec.connections.handshake_timeout,
             tls: spec.tls,
             proxies: spec.proxies,
+            http_proxies: spec.http_proxies,
             http: spec.http,
             stats: Arc::default(),
         });

@@ -1,6 +1,9 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
+mod hub;
+mod leases;
 mod setup;
+mod shards;
 mod web;
 
 use std::io;
@@ -12,16 +15,18 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Tls};
 pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
-    self, BindError, Bound, BoundListener, Command, ConnectionLimits, Running, ShardHandle, StartSpec,
-    TlsService,
+    self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, StartSpec, TlsService,
 };
-use crate::node::web::Web;
+use crate::node::leases::Leases;
+use crate::node::shards::tell_all;
+use crate::node::web::{HubParts, Web};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
@@ -60,6 +65,9 @@ pub enum RunError {
     /// An external address is for a local one that no relay uses.
     #[error("--external-address names {0}, which is no relay address here: name it with --relay-address too")]
     External(IpAddr),
+    /// The signaling hub ended.
+    #[error("the signaling hub ended unexpectedly: {0}")]
+    Hub(String),
     /// A media thread ended.
     #[error("a media thread ended unexpectedly: {0}")]
     Shard(String),
@@ -83,12 +91,11 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         Some(certificate) => Some(Arc::new(TlsService::new(Arc::clone(&certificate.certified_key))?)),
         None => None,
     };
-    let connections = ConnectionLimits {
-        per_ip: setup::count(config.limits.connections_per_ip) as usize,
-        ..ConnectionLimits::for_nofile(nofile)
-    };
+    let per_ip = setup::count(config.limits.connections_per_ip) as usize;
+    let clients = Clients::new(per_ip, ConnectionLimits::total(nofile));
     let host = host_addresses()?;
-    let web = Web::new(config, &listeners, &relays);
+    let (mut web, hub) = Web::new(config, &listeners, &relays, clients.clone(), random_key()?);
+    let leases = shared.clone();
     let spec = StartSpec {
         shared,
         policy: setup::policy(config, &relays, &host, &endpoints),
@@ -103,8 +110,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         relays: relays.clone(),
         tls: tls.clone(),
         proxies: config.proxy_protocol.clone(),
+        http_proxies: config.trusted_proxies.clone(),
         http: Some(web.entry()),
-        connections,
+        connections: ConnectionLimits::default(),
+        clients,
     };
     let runtime = lobby().map_err(RunError::system("the lobby's threads cannot be started"))?;
     let ended = runtime.block_on(async {
@@ -112,14 +121,19 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         let running = bound
             .start(spec, runtime.handle())
             .map_err(RunError::system("the media threads cannot be started"))?;
+        let leases = Leases::new(leases, setup::longest_credential(config), running.shards().to_vec());
+        let HubParts { issuer, inputs, drain } = hub;
+        let (settings, limits) = (setup::signal_settings(config), setup::signal_limits(config));
+        let task = hub::Task::new(settings, limits, issuer, leases, inputs, drain);
+        let mut hub = tokio::spawn(task.run());
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
         web.set_ready(true);
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref(), web: &web };
-        serve(running, signals, host, &parts).await
+        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref() };
+        serve(running, signals, host, &parts, &mut web, &mut hub).await
     });
     runtime.shutdown_background();
     ended
@@ -131,7 +145,6 @@ struct Parts<'a> {
     relays: &'a [RelayIp],
     endpoints: &'a [SocketAddr],
     tls: Option<&'a TlsService>,
-    web: &'a Web,
 }
 
 /// Lets the parts work until a signal comes or one of them fails.
@@ -140,6 +153,8 @@ async fn serve(
     mut signals: Signals,
     mut host: HostAddresses,
     parts: &Parts<'_>,
+    web: &mut Web,
+    hub: &mut JoinHandle<()>,
 ) -> Result<(), RunError> {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     let again = changed.clone();
@@ -162,6 +177,9 @@ async fn serve(
             },
             ended = running.shard_ended() => {
                 break Err(RunError::Shard(format!("{ended:?}")));
+            }
+            ended = &mut *hub => {
+                break Err(RunError::Hub(format!("{ended:?}")));
             }
             Some(()) = changes.recv() => {
                 match host_addresses() {
@@ -186,23 +204,8 @@ async fn serve(
         }
     };
     watching.abort();
-    tokio::join!(parts.web.stop(), running.stop());
+    tokio::join!(web.stop(), running.stop());
     outcome
-}
-
-/// Gives every shard a command, again where it was too busy to answer in time: commands bear repeating.
-async fn tell_all(shards: &[ShardHandle], command: impl Fn() -> Command) {
-    const TRIES: usize = 50;
-    for shard in shards {
-        let mut tries = 0;
-        while shard.command(command()).await.is_err() {
-            tries += 1;
-            if tries == TRIES {
-                tracing::error!(shard = shard.id().0, "a media thread does not answer");
-                break;
-            }
-        }
-    }
 }
 
 /// Serves new connections with the certificate that the files hold now; one that is broken changes nothing.

@@ -5,12 +5,17 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng as _;
+
 use crate::auth::Credentials;
 use crate::config::{self, Config, ExternalAddress};
 use crate::net::interfaces::HostAddresses;
 use crate::net::{BindSpec, Carrier, Listen};
 use crate::signal;
 use crate::turn::{Family, Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, SharedTable};
+
+/// Name of the only node.
+const NODE_NAME: &str = "n1";
 
 /// Returns the relay addresses: the given ones or the detected, each with what the world sees of it.
 ///
@@ -84,7 +89,6 @@ pub(super) fn limits(config: &Config) -> Limits {
 }
 
 /// Returns what the signaling hub allows.
-#[cfg_attr(not(test), expect(dead_code, reason = "the task of the hub takes it"))]
 pub(super) fn signal_limits(config: &Config) -> signal::Limits {
     let limits = &config.signal;
     let message_rate = |rate: Option<config::Rate>| {
@@ -138,6 +142,17 @@ fn rate(limit: Option<NonZeroU64>) -> u64 {
 
 fn seconds(span: Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Returns how long a credential may still make allocations after it was minted.
+pub(super) fn longest_credential(config: &Config) -> Duration {
+    config.max_credential_ttl.unwrap_or(Duration::from_secs(u32::MAX.into()))
+}
+
+/// Returns what the hub is told once.
+pub(super) fn signal_settings(config: &Config) -> signal::Settings {
+    let epoch = rand::rng().random_range(0..1 << 48);
+    signal::Settings { node: NODE_NAME.to_owned(), epoch, open: config.signal_open }
 }
 
 #[cfg(test)]

@@ -4,10 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::auth::{self, ApiKeys, Minted, Origins};
 use crate::config::{Config, Secret, ice_urls, state};
-use crate::http::{Backend, Http, Settings, TokenKeys, TrustedProxies};
-use crate::net::{BoundListener, Carrier, HttpEntry, clock};
+use crate::http::{Backend, Http, Input, Place, Settings, Signaling, TokenKeys, TrustedProxies};
+use crate::net::{BoundListener, Carrier, Clients, HttpEntry, clock};
+use crate::node::hub::Issuer;
+use crate::node::setup;
 use crate::time::Now;
 use crate::turn::RelayIp;
 
@@ -19,6 +23,8 @@ struct Node {
     secret: Option<Secret>,
     urls: Vec<String>,
     ready: Arc<AtomicBool>,
+    signaling: Signaling,
+    clients: Clients,
 }
 
 impl Backend for Node {
@@ -42,22 +48,55 @@ impl Backend for Node {
     fn fresh_subject(&self) -> String {
         state::random_text(SUBJECT_BYTES)
     }
+
+    fn signaling(&self) -> &Signaling {
+        &self.signaling
+    }
+
+    fn enter(&self, client: IpAddr) -> Option<Place> {
+        self.clients.enter(client).map(|place| Arc::new(place) as Place)
+    }
 }
 
 /// HTTP as the daemon holds it.
 pub(super) struct Web {
     http: Arc<Http>,
     ready: Arc<AtomicBool>,
+    drain: Option<oneshot::Sender<()>>,
+}
+
+/// What the hub's task is made of besides the relay.
+pub(super) struct HubParts {
+    pub(super) issuer: Issuer,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) drain: oneshot::Receiver<()>,
 }
 
 impl Web {
     /// Makes the HTTP half of a daemon that has bound its listeners.
-    pub(super) fn new(config: &Config, listeners: &[BoundListener], relays: &[RelayIp]) -> Web {
+    pub(super) fn new(
+        config: &Config,
+        listeners: &[BoundListener],
+        relays: &[RelayIp],
+        clients: Clients,
+        ticket_key: [u8; 32],
+    ) -> (Web, HubParts) {
         let ready = Arc::new(AtomicBool::new(false));
-        let urls = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
+        let urls: Vec<String> = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
         let secret = config.auth_secrets.first().cloned();
-        let node = Node { secret, urls, ready: Arc::clone(&ready) };
-        Web { http: Arc::new(Http::new(settings(config), node)), ready }
+        let tokens = Arc::new(token_keys(config));
+        let (signaling, inputs) = Signaling::new();
+        let (drain, drained) = oneshot::channel();
+        let issuer = Issuer {
+            tokens: Arc::clone(&tokens),
+            secret: secret.clone(),
+            urls: urls.clone(),
+            credential_ttl: config.credential_ttl,
+            max_credential_ttl: config.max_credential_ttl,
+        };
+        let node = Node { secret, urls, ready: Arc::clone(&ready), signaling, clients };
+        let http = Arc::new(Http::new(settings(config, tokens, ticket_key), node));
+        (Web { http, ready, drain: Some(drain) }, HubParts { issuer, inputs, drain: drained })
     }
 
     /// Returns what takes the streams of the lobby.
@@ -66,8 +105,8 @@ impl Web {
         Arc::new(move |stream| {
             let http = Arc::clone(&http);
             tokio::spawn(async move {
-                let _places = stream.places;
-                http.serve(stream.stream, stream.remote).await;
+                let (remote, is_over) = (stream.remote, stream.is_over);
+                http.serve(stream, remote, is_over).await;
             });
         })
     }
@@ -77,22 +116,30 @@ impl Web {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Takes no more requests, and waits for the answers that are begun.
-    pub(super) async fn stop(&self) {
+    /// Takes no more requests, closes the signaling connections, and waits for the answers that are begun.
+    pub(super) async fn stop(&mut self) {
         self.set_ready(false);
+        if let Some(drain) = self.drain.take() {
+            // A hub that is gone has closed everything already.
+            let _ = drain.send(());
+        }
         self.http.stop().await;
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Settings {
     let keys = config.api_keys.iter().map(|key| (key.secret.as_bytes(), key.scopes));
     Settings {
         keys: ApiKeys::new(keys),
-        tokens: token_keys(config),
+        tokens,
         origins: Origins { allowed: config.allow_origins.clone() },
         proxies: TrustedProxies(config.trusted_proxies.clone()),
         credential_ttl: config.credential_ttl,
         max_credential_ttl: config.max_credential_ttl,
+        max_message: setup::signal_limits(config).max_message,
+        open: config.signal_open,
+        token_in_url: config.token_in_url,
+        ticket_key,
     }
 }
 

@@ -145,6 +145,8 @@ words! {
         Kicked = "kicked",
         /// A bound is reached (4507).
         Limit = "limit",
+        /// Frames that are no WebSocket's (1002).
+        ProtocolError = "protocol_error",
         /// Too much, too fast, and on (4004).
         RateLimited = "rate_limited",
         /// The session goes on over another connection (4506).
@@ -166,6 +168,7 @@ impl CloseCode {
     pub fn number(self) -> u16 {
         match self {
             CloseCode::Bye => 1000,
+            CloseCode::ProtocolError => 1002,
             CloseCode::BadUtf8 => 1007,
             CloseCode::TooBig => 1009,
             CloseCode::Draining => 4000,

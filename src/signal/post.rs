@@ -69,6 +69,8 @@ pub enum FeedReader<'t> {
     Key,
     /// Holder of a verified join token.
     Token(&'t JoinToken),
+    /// Holder of a ticket of the shell for this room, good until a Unix second.
+    Ticket(u64),
     /// Anyone, where signaling is open.
     Open,
 }
@@ -205,6 +207,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             FeedReader::Key => {}
             FeedReader::Open if self.settings.open => {}
             FeedReader::Open => return Err(FeedRefusal::Unauthorized),
+            FeedReader::Ticket(exp) if now.unix >= exp => return Err(FeedRefusal::TokenExpired),
+            FeedReader::Ticket(_) => {}
             FeedReader::Token(token) if now.unix >= token.exp => return Err(FeedRefusal::TokenExpired),
             FeedReader::Token(token) if token.perm.observe && token.opens(name) => {}
             FeedReader::Token(_) => return Err(FeedRefusal::Forbidden),
@@ -231,8 +235,13 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let role = Role::Reader { room: room_key, seen: continued.unwrap_or(last) };
         self.open_conn(now, conn, address, Carrier::Feed, role);
         self.deadlines.set(Due::Ping(conn), now.mono.after(self.limits.ping_interval));
-        if let FeedReader::Token(token) = reader {
-            self.deadlines.set(Due::Reader(conn), moment(now, token.exp));
+        let exp = match reader {
+            FeedReader::Token(token) => Some(token.exp),
+            FeedReader::Ticket(exp) => Some(exp),
+            FeedReader::Key | FeedReader::Open => None,
+        };
+        if let Some(exp) = exp {
+            self.deadlines.set(Due::Reader(conn), moment(now, exp));
         }
         if let Some(view) = view {
             let id = FrameId::Feed(boot, room_key.0, last);

@@ -11,6 +11,7 @@ use crate::turn::core::{Application, Core, Opening, Purpose, Rng, Slot, random_u
 use crate::turn::deadline::Due;
 use crate::turn::drop_reason::{DropReason, Refusal};
 use crate::turn::ids::{AllocationId, Family, RelayAddr, RelayId};
+use crate::turn::limits::OPEN_BITRATE;
 use crate::turn::request::{is_tunnel, put_software};
 use crate::turn::shared::{
     Claim, PortError, PortWish, QuotaError, ReservationToken, Reserve, SessionLease, Shared, Taken,
@@ -97,7 +98,11 @@ impl<S: Shared, R: Rng> Core<S, R> {
             && let Some(id) = self.take_slot(Some(state.id.0))
         {
             if self.shared.retake_port(state.relay, (self.settings.shard, id)) {
-                let claim = Claim { user: state.grant.quota_name(), client: state.client.remote.ip() };
+                let claim = Claim {
+                    user: state.grant.quota_name(),
+                    client: state.client.remote.ip(),
+                    is_open: state.grant.is_open(),
+                };
                 return self.ask_for_relay(Opening {
                     id,
                     client: state.client,
@@ -137,13 +142,20 @@ impl<S: Shared, R: Rng> Core<S, R> {
         }
         match grant.session().map(|session| self.shared.session(&session)) {
             // The credential lives as long as its session.
-            Some(SessionLease::Live { bitrate }) => Ok(bitrate),
+            Some(SessionLease::Live { bitrate }) => Ok(self.session_bitrate(grant, bitrate)),
             Some(SessionLease::Kicked) => Err(Refusal::SessionKicked),
             Some(SessionLease::Gone) | None if grant.expires_at.is_some_and(|at| at <= now.unix) => {
                 Err(Refusal::CredentialExpired)
             }
-            Some(SessionLease::Gone) | None => Ok(0),
+            Some(SessionLease::Gone) | None => Ok(self.session_bitrate(grant, 0)),
         }
+    }
+
+    /// Returns the bit rate of an allocation whose session has one of its own or, with 0, none.
+    pub(super) fn session_bitrate(&self, grant: &Grant, of_session: u64) -> u64 {
+        let operators = Some(self.limits.bitrate_per_allocation).filter(|bits| *bits > 0);
+        let bits = Some(of_session).filter(|bits| *bits > 0).or(operators);
+        if grant.is_open() { bits.unwrap_or(OPEN_BITRATE).min(OPEN_BITRATE) } else { of_session }
     }
 
     /// Reads what the request asks for, in the order of RFC 8656 §7.2.
@@ -233,7 +245,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let claim = Claim { user, client: client.ip() };
+        let claim = Claim { user, client: client.ip(), is_open: application.grant.is_open() };
         let guard = self.shared.admit(claim).map_err(|error| match error {
             QuotaError::Address => Refusal::AddressQuota,
             QuotaError::Total => Refusal::TotalQuota,

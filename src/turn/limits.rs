@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::turn::ids::ShardId;
 
+/// Allocations of one client address beyond which the credentials of open signaling make none.
+pub(super) const OPEN_ALLOCATIONS: u32 = 64;
+/// Bits a second of an allocation by such a credential, at most.
+pub(super) const OPEN_BITRATE: u64 = 8_000_000;
+
 /// Limits that may change while the server runs. Zero means unlimited where it says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -98,7 +98,7 @@ impl<S: Shared, R: Rng> Core<S, R> {
         let Some(allocation) = self.live(slot) else { return Err(Refusal::AllocationMissing) };
         let grant = &allocation.grant;
         match grant.session().map(|session| self.shared.session(&session)) {
-            Some(SessionLease::Live { bitrate }) => return Ok(bitrate),
+            Some(SessionLease::Live { bitrate }) => return Ok(self.session_bitrate(grant, bitrate)),
             Some(SessionLease::Kicked) => return Err(Refusal::SessionKicked),
             Some(SessionLease::Gone) | None => {}
         }

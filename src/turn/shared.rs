@@ -11,6 +11,8 @@ pub struct Claim<'a> {
     pub user: &'a str,
     /// Address of the client.
     pub client: std::net::IpAddr,
+    /// Whether it is for a session without a token, whose address gets fewer.
+    pub is_open: bool,
 }
 
 /// Quota that is used up.

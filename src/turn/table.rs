@@ -8,6 +8,7 @@ use crate::auth::SessionId;
 use crate::bucket::{Bucket, byte_rate};
 use crate::time::Mono;
 use crate::turn::ids::{Family, PeerAddr, RelayAddr, RelayId, ShardId};
+use crate::turn::limits::OPEN_ALLOCATIONS;
 use crate::turn::peer_policy::RelayIp;
 use crate::turn::ports::{PortPool, Tenant};
 use crate::turn::shared::{
@@ -206,7 +207,8 @@ impl Shared for SharedTable {
         if reached(of_user, quotas.allocations_per_user) {
             return Err(QuotaError::User);
         }
-        if reached(of_address, quotas.allocations_per_address) {
+        let is_bound = claim.is_open && of_address >= OPEN_ALLOCATIONS;
+        if is_bound || reached(of_address, quotas.allocations_per_address) {
             return Err(QuotaError::Address);
         }
         if reached(rare.total, quotas.allocations) {
@@ -389,7 +391,7 @@ mod tests {
     }
 
     fn claim<'a>(user: &'a str, client: &str) -> Claim<'a> {
-        Claim { user, client: client.parse().unwrap() }
+        Claim { user, client: client.parse().unwrap(), is_open: false }
     }
 
     #[test]

@@ -73,8 +73,7 @@ async fn silence_at_the_beginning_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_holds_so_many_connections_and_no_more() {
-    let connections = ConnectionLimits { per_ip: 2, ..ConnectionLimits::for_nofile(1024) };
-    let host = Host::start(Wish { connections, ..Wish::default() });
+    let host = Host::start(Wish { clients: (2, 512), ..Wish::default() });
     let mut first = Client::new(Link::tcp(host.tcp).await);
     first.binding().await;
     let mut second = Client::new(Link::tls(&host, &[]).await.unwrap());
@@ -88,8 +87,7 @@ async fn a_source_holds_so_many_connections_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_sources_together_hold_so_many_connections_and_no_more() {
-    let connections = ConnectionLimits { total: 2, ..ConnectionLimits::for_nofile(1024) };
-    let host = Host::start(Wish { connections, ..Wish::default() });
+    let host = Host::start(Wish { clients: (1000, 2), ..Wish::default() });
     let mut first = Client::new(Link::tcp(host.tcp).await);
     first.binding().await;
     let mut second = Client::new(Link::tls(&host, &[]).await.unwrap());
@@ -105,8 +103,7 @@ async fn all_sources_together_hold_so_many_connections_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_silent_source_leaves_room_for_the_beginnings_of_others() {
-    let connections =
-        ConnectionLimits { handshakes: 4, handshakes_per_ip: 3, ..ConnectionLimits::for_nofile(1024) };
+    let connections = ConnectionLimits { handshakes: 4, handshakes_per_ip: 3, ..ConnectionLimits::default() };
     let host = Host::start(Wish { connections, ..Wish::default() });
     let mut silent = Vec::new();
     for _ in 0..4 {
@@ -122,8 +119,7 @@ async fn one_silent_source_leaves_room_for_the_beginnings_of_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_names_the_client_and_the_client_is_what_counts() {
-    let connections = ConnectionLimits { per_ip: 1, ..ConnectionLimits::for_nofile(1024) };
-    let host = Host::start(Wish { proxies: &["127.0.0.0/8"], connections, ..Wish::default() });
+    let host = Host::start(Wish { proxies: &["127.0.0.0/8"], clients: (1, 512), ..Wish::default() });
     let mut kept = Vec::new();
     for name in ["192.0.2.1", "192.0.2.2"] {
         let mut client = Client::new(Link::tcp(host.tcp).await);

@@ -12,8 +12,8 @@ use rustls::sign::CertifiedKey;
 use tokio::runtime::Handle;
 use turnpike::auth::Credentials;
 use turnpike::net::{
-    BindSpec, Bound, Carrier, ConnectionLimits, Listen, NetDrop, Running, ShardBusy, Snapshot, StartSpec,
-    TlsService,
+    BindSpec, Bound, Carrier, Clients, ConnectionLimits, Listen, NetDrop, Running, ShardBusy, Snapshot,
+    StartSpec, TlsService,
 };
 use turnpike::turn::{
     Limits, OwnAddresses, Policy, Quotas, RelayIp, RelayRange, Settings, ShardId, SharedTable,
@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) tls_only: bool,
     pub(crate) proxies: &'static [&'static str],
     pub(crate) connections: ConnectionLimits,
+    /// Connections from one address, and in all.
+    pub(crate) clients: (usize, usize),
 }
 
 impl Default for Wish {
@@ -40,7 +42,8 @@ impl Default for Wish {
             listen: "127.0.0.1:0",
             tls_only: false,
             proxies: &[],
-            connections: ConnectionLimits::for_nofile(1024),
+            connections: ConnectionLimits::default(),
+            clients: (1000, 512),
         }
     }
 }
@@ -145,8 +148,10 @@ fn spec(wish: &Wish, listener: SocketAddr, key: Arc<CertifiedKey>) -> StartSpec<
         relays: relays.to_vec(),
         tls: Some(Arc::new(TlsService::new(key).unwrap())),
         proxies: wish.proxies.iter().map(|net| net.parse().unwrap()).collect(),
+        http_proxies: Vec::new(),
         http: None,
         connections: wish.connections,
+        clients: Clients::new(wish.clients.0, wish.clients.1),
     }
 }
 
@@ -163,6 +168,6 @@ pub(crate) fn hasty() -> ConnectionLimits {
     ConnectionLimits {
         handshake_timeout: Duration::from_millis(150),
         idle_timeout: Duration::from_millis(150),
-        ..ConnectionLimits::for_nofile(1024)
+        ..ConnectionLimits::default()
     }
 }

@@ -4,6 +4,9 @@
 #![allow(clippy::disallowed_methods, reason = "a test has real time limits")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod http;
+pub mod socket;
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;

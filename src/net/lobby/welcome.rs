@@ -30,6 +30,7 @@ pub(crate) struct Lobby {
     pub(crate) handshake_timeout: Duration,
     pub(crate) tls: Option<Arc<TlsService>>,
     pub(crate) proxies: Vec<IpNet>,
+    pub(crate) http_proxies: Vec<IpNet>,
     pub(crate) http: Option<HttpEntry>,
     pub(crate) stats: Arc<LobbyStats>,
 }
@@ -66,10 +67,20 @@ impl Lobby {
             let named = proxy::read(&mut stream).await.map_err(|_| Close::ProxyHeader)?;
             remote = named.unwrap_or(remote);
         }
-        let source = self.admission.enter_from(remote.ip()).ok_or(Close::AddressConnections)?;
-        // Whoever says nothing keeps its place until the time is up: one source must not keep them all.
-        let _beginning = self.handshakes.enter_from(remote.ip()).ok_or(Close::TooManyHandshakes)?;
-        let places = Places { _total: total, _source: source };
+        let is_http = matches!(carrier, Carrier::Http | Carrier::Https);
+        let is_proxy = is_http && self.http_proxies.iter().any(|net| net.contains(&remote.ip()));
+        let (mut source, mut beginning) = (None, None);
+        if !is_proxy {
+            source = self.admission.enter_from(remote.ip());
+            // Whoever says nothing keeps its place until the time is up: one source must not keep them all.
+            beginning = Some(self.handshakes.enter_from(remote.ip()).ok_or(Close::TooManyHandshakes)?);
+        }
+        let is_over = !is_proxy && source.is_none();
+        if is_over && !is_http {
+            return Err(Close::AddressConnections);
+        }
+        let one_too_many = beginning.take_if(|_| is_over);
+        let places = Places { _total: total, _source: source, one_too_many };
         let mut first = [0];
         if stream.peek(&mut first).await.map_err(|_| Close::Io)? == 0 {
             return Err(Close::Client);
@@ -132,7 +143,11 @@ impl Lobby {
     ) -> Result<(), Close> {
         let http = self.http.as_ref().ok_or(Close::NotTurn)?;
         prepare_http(stream.socket()).map_err(|_| Close::Io)?;
-        http(HttpStream { stream, remote, local, places: HttpPlaces(places) });
+        let is_over = places.one_too_many.is_some();
+        if is_over {
+            self.stats.count_close(Close::AddressConnections);
+        }
+        http(HttpStream { stream, remote, local, is_over, places: HttpPlaces(places) });
         Ok(())
     }
 
@@ -143,6 +158,9 @@ impl Lobby {
         remote: SocketAddr,
         places: Places,
     ) -> Result<(), Close> {
+        if places.one_too_many.is_some() {
+            return Err(Close::AddressConnections);
+        }
         let local = stream.local_addr().map(name::canonical).map_err(|_| Close::Io)?;
         let socket = stream.into_std().map_err(|_| Close::Io)?;
         prepare(&socket).map_err(|_| Close::Io)?;

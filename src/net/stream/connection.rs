@@ -24,7 +24,10 @@ pub(crate) struct Handoff {
 /// Places that a stream holds as long as it lives.
 pub(crate) struct Places {
     pub(crate) _total: Place,
-    pub(crate) _source: SourcePlace,
+    /// None for a proxy, whose clients count instead, and for one too many.
+    pub(crate) _source: Option<SourcePlace>,
+    /// Place among the beginnings of its source, held by one too many until it is told so.
+    pub(crate) one_too_many: Option<SourcePlace>,
 }
 
 /// How far a stream is on its way to its end.

@@ -1,0 +1,107 @@
+//! The way from the hub to one connection.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+
+use crate::signal::{CloseCode, Frame};
+
+/// What a connection is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Close once what came before has left.
+    Close(CloseCode),
+    /// Write a comment.
+    Comment,
+    /// Write a message.
+    Send(Frame),
+}
+
+/// Orders on their way from the hub to the task of a connection.
+///
+/// The hub bounds it: it hands out no more than a window of bytes beyond what is reported as written.
+#[derive(Default)]
+pub struct Line {
+    waiting: Mutex<Waiting>,
+    reader: AtomicWaker,
+    /// Who waits for nothing but the end.
+    watcher: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Waiting {
+    orders: VecDeque<Order>,
+    is_closing: bool,
+}
+
+impl Line {
+    /// Adds an order. Returns whether it is the first, so that [`Line::wake`] is due before long.
+    pub fn push(&self, order: Order) -> bool {
+        let mut waiting = self.waiting();
+        waiting.is_closing |= matches!(order, Order::Close(_));
+        waiting.orders.push_back(order);
+        waiting.orders.len() == 1
+    }
+
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        self.reader.wake();
+        self.watcher.wake();
+    }
+
+    /// Takes all orders as soon as there are any.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<VecDeque<Order>> {
+        self.poll(cx, |waiting| !waiting.orders.is_empty())
+    }
+
+    /// Takes all orders as soon as one of them is to close.
+    pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Poll<VecDeque<Order>> {
+        self.poll(cx, |waiting| waiting.is_closing)
+    }
+
+    /// Waits until an order to close has come, whoever takes it.
+    pub(crate) fn poll_watch(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watcher.register(cx.waker());
+        if self.waiting().is_closing { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll(&self, cx: &Context<'_>, is_ready: impl Fn(&Waiting) -> bool) -> Poll<VecDeque<Order>> {
+        self.reader.register(cx.waker());
+        let mut waiting = self.waiting();
+        if is_ready(&waiting) { Poll::Ready(mem::take(&mut waiting.orders)) } else { Poll::Pending }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn orders_come_out_in_order_and_the_first_asks_for_a_wake() {
+        let (line, cx) = (Line::default(), &Context::from_waker(Waker::noop()));
+        assert_eq!(line.poll_take(cx), Poll::Pending);
+        assert_eq!([line.push(Order::Comment), line.push(Order::Close(CloseCode::Bye))], [true, false]);
+        let expected = VecDeque::from([Order::Comment, Order::Close(CloseCode::Bye)]);
+        assert_eq!(line.poll_take(cx), Poll::Ready(expected));
+        assert_eq!(line.poll_take(cx), Poll::Pending);
+        assert!(line.push(Order::Comment));
+    }
+
+    #[test]
+    fn one_that_waits_for_the_end_sees_nothing_before_it() {
+        let (line, cx) = (Line::default(), &Context::from_waker(Waker::noop()));
+        line.push(Order::Comment);
+        assert_eq!(line.poll_closing(cx), Poll::Pending);
+        line.push(Order::Close(CloseCode::Bye));
+        assert!(line.poll_closing(cx).is_ready());
+    }
+}
