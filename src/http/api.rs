@@ -64,6 +64,8 @@ pub struct Settings {
     pub open: bool,
     /// Whether a join token may stand in a URL.
     pub token_in_url: bool,
+    /// Whether the demo page is served.
+    pub demo: bool,
     /// Random key of this run, for tickets.
     pub ticket_key: [u8; 32],
 }
@@ -179,6 +181,7 @@ pub(crate) mod tests {
             max_message: 64 << 10,
             open: false,
             token_in_url: false,
+            demo: false,
             ticket_key: [7; 32],
         }
     }

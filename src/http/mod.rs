@@ -13,6 +13,7 @@ mod feed_ticket;
 mod line;
 mod openapi;
 mod origin;
+mod pages;
 mod peer;
 mod problem;
 mod routes;

@@ -139,6 +139,7 @@ fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Se
         max_message: setup::signal_limits(config).max_message,
         open: config.signal_open,
         token_in_url: config.token_in_url,
+        demo: config.demo,
         ticket_key,
     }
 }
