@@ -313,4 +313,123 @@ mod tests {
         let wrong = json::members(r#"{"room":7}"#).unwrap();
         assert_eq!(claims(&wrong, 50), Err(TokenError::Claims));
     }
+
+    /// The keys of RFC 7515 appendices A.2 and A.3 and of RFC 8037 appendix A.2.
+    const RSA: &str = r#"{"kty":"RSA","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ","e":"AQAB"}"#;
+    const EC: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+    const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const RS256: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    const ES256: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    const EDDSA: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+
+    fn public(keys: &[&str]) -> TokenKeys {
+        let public = Arc::new(PublicKeys::default());
+        public.replace(&KeySet::read(&format!("{{\"keys\":[{}]}}", keys.join(","))).unwrap());
+        TokenKeys::new([(Some("new"), b"first".as_slice())]).with_public(public)
+    }
+
+    fn named(key: &str, kid: &str) -> String {
+        key.replacen('{', &format!(r#"{{"kid":"{kid}","#), 1)
+    }
+
+    /// A pair of Ed25519: what signs, and the key of a set without its name.
+    fn pair() -> (EncodingKey, String) {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key_raw());
+        let public = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+        (EncodingKey::from_ed_der(&pair.serialize_der()), public)
+    }
+
+    fn signed_by(key: &EncodingKey, algorithm: Algorithm, header: &str, claims: &str) -> String {
+        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", part(header), part(claims));
+        let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn the_examples_of_the_rfcs_verify_under_public_keys() {
+        let keys = public(&[OKP, EC, RSA]);
+        for token in [RS256, ES256] {
+            assert_eq!(keys.verify(token, 1_300_819_379).unwrap().exp, 1_300_819_380);
+            assert_eq!(keys.verify(token, 1_300_819_380), Err(TokenError::Expired));
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let changed = format!("{message}.{}", signature.replacen(['c', 'D'], "A", 1));
+            assert_eq!(keys.verify(&changed, 0), Err(TokenError::Signature));
+            let other = message.replacen(".eyJpc3", ".eyJpc2", 1);
+            assert_eq!(keys.verify(&format!("{other}.{signature}"), 0), Err(TokenError::Signature));
+        }
+        // The payload of this one is no JSON: it is read after the signature has been found good.
+        assert_eq!(keys.verify(EDDSA, 0), Err(TokenError::Malformed));
+        let changed = EDDSA.replace("hgyY0", "hgyZ0");
+        assert_eq!(keys.verify(&changed, 0), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn a_public_key_fixes_its_algorithm() {
+        assert_eq!(public(&[EC, OKP]).verify(RS256, 0), Err(TokenError::Algorithm));
+        assert_eq!(public(&[RSA]).verify(ES256, 0), Err(TokenError::Algorithm));
+        let keys = public(&[&named(RSA, "r")]);
+        let modulus = RSA.split('"').nth(7).unwrap();
+        for secret in [RSA.as_bytes(), modulus.as_bytes(), &BASE64_URL_SAFE_NO_PAD.decode(modulus).unwrap()] {
+            let confused = signed(r#"{"alg":"HS256","kid":"r"}"#, GOOD, secret, Algorithm::HS256);
+            assert_eq!(keys.verify(&confused, NOW), Err(TokenError::Algorithm));
+        }
+        for algorithm in ["none", "PS256", "RS512", "ES384", "rs256"] {
+            let header = format!(r#"{{"alg":"{algorithm}","kid":"r"}}"#);
+            let token = signed(&header, GOOD, b"first", Algorithm::HS256);
+            assert_eq!(keys.verify(&token, NOW), Err(TokenError::Algorithm), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn public_keys_are_found_by_name_or_by_having_none() {
+        let ((a, a_public), (b, b_public)) = (pair(), pair());
+        let keys = public(&[&named(&a_public, "a"), &b_public]);
+        let token = |key, header: &str| signed_by(key, Algorithm::EdDSA, header, GOOD);
+        assert!(keys.verify(&token(&a, r#"{"alg":"EdDSA","kid":"a"}"#), NOW).is_ok());
+        assert!(keys.verify(&token(&b, r#"{"alg":"EdDSA"}"#), NOW).is_ok());
+        assert_eq!(keys.verify(&token(&a, r#"{"alg":"EdDSA"}"#), NOW), Err(TokenError::Signature));
+        let unknown = keys.verify(&token(&a, r#"{"alg":"EdDSA","kid":"c"}"#), NOW);
+        assert_eq!(unknown, Err(TokenError::KeyUnknown));
+        let crit = r#"{"alg":"EdDSA","kid":"a","crit":["b64"]}"#;
+        assert_eq!(keys.verify(&token(&a, crit), NOW), Err(TokenError::Critical));
+        let named_by_secret = token(&a, r#"{"alg":"EdDSA","kid":"new"}"#);
+        assert_eq!(keys.verify(&named_by_secret, NOW), Err(TokenError::Algorithm));
+    }
+
+    #[test]
+    fn keys_of_one_name_are_all_tried() {
+        let ((a, a_public), (b, b_public)) = (pair(), pair());
+        let same = [named(RSA, "new"), named(&a_public, "new"), named(EC, "new"), named(&b_public, "new")];
+        let keys = public(&same.each_ref().map(String::as_str));
+        for key in [&a, &b] {
+            let token = signed_by(key, Algorithm::EdDSA, r#"{"alg":"EdDSA","kid":"new"}"#, GOOD);
+            assert!(keys.verify(&token, NOW).is_ok());
+        }
+        let secret = signed(r#"{"alg":"HS256","kid":"new"}"#, GOOD, b"first", Algorithm::HS256);
+        assert!(keys.verify(&secret, NOW).is_ok());
+    }
+
+    #[test]
+    fn replaced_keys_are_gone_at_once() {
+        let ((a, a_public), (b, b_public)) = (pair(), pair());
+        let public = Arc::new(PublicKeys::default());
+        let keys = TokenKeys::new([]).with_public(Arc::clone(&public));
+        let token = |key| signed_by(key, Algorithm::EdDSA, r#"{"alg":"EdDSA"}"#, GOOD);
+        let set = |key: &str| KeySet::read(&format!("{{\"keys\":[{key}]}}")).unwrap();
+        assert_eq!(keys.verify(&token(&a), NOW), Err(TokenError::KeyUnknown));
+        public.replace(&set(&a_public));
+        assert!(keys.verify(&token(&a), NOW).is_ok());
+        public.replace(&set(&b_public));
+        assert_eq!(keys.verify(&token(&a), NOW), Err(TokenError::Signature));
+        assert!(keys.verify(&token(&b), NOW).is_ok());
+        assert_eq!(keys.sign(GOOD), None);
+    }
+
+    #[test]
+    fn a_key_that_is_no_point_of_its_curve_verifies_nothing() {
+        let off = EC.replace("f83OJ3", "f83OJ4");
+        assert_eq!(public(&[&off]).verify(ES256, 0), Err(TokenError::Signature));
+    }
 }
