@@ -66,6 +66,8 @@ pub struct Settings {
     pub token_in_url: bool,
     /// Whether the demo page is served.
     pub demo: bool,
+    /// Whether only those are answered who ask for this host as `localhost` or by a loopback address.
+    pub local_only: bool,
     /// Random key of this run, for tickets.
     pub ticket_key: [u8; 32],
 }
@@ -182,6 +184,7 @@ pub(crate) mod tests {
             open: false,
             token_in_url: false,
             demo: false,
+            local_only: false,
             ticket_key: [7; 32],
         }
     }

@@ -141,6 +141,7 @@ fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Se
         open: config.signal_open,
         token_in_url: config.token_in_url,
         demo: config.demo,
+        local_only: config.demo && !config.demo_public,
         ticket_key,
     }
 }
