@@ -152,12 +152,12 @@ fn is_known(headers: &HeaderMap, forms: &Forms) -> bool {
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let weights = |wanted: &str| {
         let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
-        let named = lines.flat_map(|line| line.split(',')).filter_map(|item| {
+        let mut named = lines.flat_map(|line| line.split(',')).filter_map(|item| {
             let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
             let weight = parameters.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
             name.trim().eq_ignore_ascii_case(wanted).then(|| weight.is_ok_and(|weight| weight > 0.0))
         });
-        named.last()
+        named.next()
     };
     weights("gzip").or_else(|| weights("*")).unwrap_or(false)
 }
