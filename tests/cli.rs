@@ -265,6 +265,47 @@ fn help_names_every_flag_with_its_default() {
 }
 
 #[test]
+fn the_demo_stays_on_this_host_and_its_port_is_not_left_out() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("t.toml", "demo = true\nhttp = \"0.0.0.0:8080\"\nsignal-rate = \"many\"\n");
+    let message = sandbox.refused(&["check-config", "--config", &file], &[("TURNPIKE_MAX_MESSAGE", "2m")]);
+    assert_names_all(
+        &message,
+        &[
+            "3 mistakes",
+            "line 2, http: \"0.0.0.0:8080\"",
+            "--demo-public",
+            "line 3, signal-rate: \"many\"",
+            "TURNPIKE_MAX_MESSAGE: \"2m\"",
+        ],
+    );
+    let text = sandbox.fine(&["check-config", "--demo"], &[]);
+    assert_names_all(&text, &["warning: signaling is open", "64 allocations", "8 Mbit/s", "10 minutes"]);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = format!("--http={}", taken.local_addr().unwrap());
+    let output = sandbox.run(&["serve", "--listen", "127.0.0.1:0", "--demo", &http], &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("another program has the port"), "{stderr}");
+}
+
+#[test]
+fn the_demo_prints_its_url_with_the_real_port() {
+    let sandbox = Sandbox::new();
+    let arguments = ["serve", "--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--workers=1", "--demo"];
+    let mut daemon =
+        sandbox.command(&arguments, &[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("demo page"));
+    let _ = daemon.kill();
+    daemon.wait().unwrap();
+    let line = line.unwrap();
+    let port = line.trim_end().strip_suffix("/demo/").and_then(|rest| rest.rsplit_once(':')).unwrap().1;
+    assert!(line.contains("http://localhost:") && port.parse::<u16>().is_ok_and(|port| port > 0), "{line}");
+}
+
+#[test]
 fn version_and_help_are_fine_and_an_unknown_command_is_not() {
     let sandbox = Sandbox::new();
     assert!(sandbox.fine(&["--version"], &[]).starts_with("turnpike "));

@@ -244,10 +244,17 @@ fn every_documented_path_answers() {
     assert_eq!(document.header("content-type"), Some("application/json"));
     for (path, item) in document.json()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
-            let line = format!("{} {}", method.to_uppercase(), path.replace("{room}", "tea"));
+            let line = format!(
+                "{} {}",
+                method.to_uppercase(),
+                path.replace("{room}", "tea").replace("{file}", "demo.js")
+            );
             let status = ask(&daemon, &line, &[], "").status;
             let expected = match line.as_str() {
-                "GET /healthz" | "GET /openapi.json" | "GET /readyz" => 200,
+                "GET /client.d.ts" | "GET /client.js" | "GET /healthz" | "GET /openapi.json"
+                | "GET /readyz" => 200,
+                "GET /demo" | "GET /demo/" | "GET /demo/demo.js" => 404,
+                "GET /favicon.ico" => 204,
                 "GET /v1/ws" => 426,
                 "POST /v1/session" => 400,
                 _ => 401,
@@ -256,6 +263,55 @@ fn every_documented_path_answers() {
             assert!(operation["responses"][status.to_string()].is_object(), "{line}");
         }
     }
+}
+
+#[test]
+fn the_demo_is_served_where_it_is_asked_for() {
+    let plain = Daemon::start(FLAGS);
+    for path in ["/demo", "/demo/", "/demo/demo.css"] {
+        ask(&plain, &format!("GET {path}"), &[], "").assert_problem(404, "not_found");
+        ask(&plain, &format!("POST {path}"), &[], "").assert_problem(404, "not_found");
+    }
+    let demo = Daemon::start(DEMO);
+    demo.wait_for_log("signaling is open");
+    let page = ask_local(&demo, "GET /demo/", &[]);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.body.starts_with("<!doctype html>") && page.header("content-security-policy").is_some());
+    let head = ask_local(&demo, "HEAD /demo/", &[]);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), page.header("content-length"));
+    let tag = page.header("etag").unwrap();
+    let known = ask_local(&demo, "GET /demo/", &[("If-None-Match", tag)]);
+    assert_eq!((known.status, known.body.as_str(), known.header("etag")), (304, "", Some(tag)));
+    let way = ask_local(&demo, "GET /demo", &[]);
+    assert_eq!((way.status, way.header("location")), (307, Some("demo/")));
+    ask_local(&demo, "GET /demo/nothing", &[]).assert_problem(404, "not_found");
+    let refused = ask_local(&demo, "POST /demo/", &[]);
+    refused.assert_problem(405, "unsupported");
+    assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+    let library = ask_local(&demo, "GET /client.js", &[("Origin", "https://other.example")]);
+    assert_eq!((library.status, library.header("access-control-allow-origin")), (200, Some("*")));
+}
+
+const DEMO: &[&str] = &["--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--relay-address=127.0.0.1", "--demo"];
+
+/// Asks as a browser on this host does.
+fn ask_local(daemon: &Daemon, line: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = String::from_utf8(request(line, headers, "")).unwrap();
+    let mut stream = TcpStream::connect(daemon.addr("http")).unwrap();
+    exchange(&mut stream, request.replace("turn.example", "localhost:8080").as_bytes())
+}
+
+#[test]
+fn a_demo_on_this_host_answers_no_name_that_somebody_else_may_point_here() {
+    let demo = Daemon::start(DEMO);
+    for path in ["/demo/", "/v1/ws", "/healthz"] {
+        let own = [("Origin", "http://turn.example")];
+        ask(&demo, &format!("GET {path}"), &own, "").assert_problem(403, "forbidden");
+    }
+    assert_eq!(ask_local(&demo, "GET /healthz", &[]).status, 200);
+    let public = Daemon::start(&[&DEMO[..3], &["--demo-public"]].concat());
+    assert_eq!(ask(&public, "GET /demo/", &[], "").status, 200);
 }
 
 /// The bytes of one HTTP/2 frame (RFC 9113 §4.1).

@@ -7,6 +7,7 @@ mod credential;
 mod glob;
 mod grant;
 mod join_token;
+mod jwks;
 mod origin;
 
 pub use api_key::{ApiKeys, KeyIndex, Scope, Scopes};
@@ -14,4 +15,5 @@ pub use credential::{Credentials, LONGEST_SUBJECT, LongTermKey, Minted, is_subje
 pub use glob::Glob;
 pub use grant::{Grant, SESSION_MARK, SessionId, session_subject};
 pub use join_token::{IcePolicy, IceTerms, JoinToken, Permissions, TokenError};
+pub use jwks::{KeyMaterial, KeySet, KeySetError, PublicKey};
 pub use origin::Origins;

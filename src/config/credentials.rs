@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::KeySet;
 use crate::config::facts::Facts;
 use crate::config::mistake::{Mistake, Origin};
 use crate::config::names;
 use crate::config::reader::{self, Reader};
 use crate::config::state;
-use crate::config::types::{ApiKey, Secret, StaticUser, TokenSecret};
+use crate::config::types::{ApiKey, JwksSource, Secret, StaticUser, TokenSecret};
 use crate::config::units;
 
 /// RFC 7518 §3.2: a key of HS256 has at least the size of its hash.
@@ -126,6 +127,25 @@ pub fn token_secrets(reader: &mut Reader<'_>) -> Vec<TokenSecret> {
         ));
     }
     secrets.into_iter().map(|(secret, _)| secret).collect()
+}
+
+/// Resolves where the public keys of join tokens are, and checks them where they are in a file.
+pub fn jwks(reader: &mut Reader<'_>) -> Option<JwksSource> {
+    let source = reader.single("token-jwks", names::jwks)?;
+    if let JwksSource::File(path) = &source {
+        let text = reader.public_file("token-jwks", path)?;
+        match KeySet::read(&text) {
+            Ok(set) => {
+                let named = |why| format!("--token-jwks, {why}: it is left out");
+                reader.warnings.extend(set.left_out.iter().map(named));
+            }
+            Err(error) => {
+                let problem = format!("the file is no JWK set: {error}");
+                reader.blame("token-jwks", problem, "write one like {\"keys\":[...]} (RFC 7517)");
+            }
+        }
+    }
+    Some(source)
 }
 
 fn auth_secrets(reader: &mut Reader<'_>) -> Vec<Secret> {

@@ -106,6 +106,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a file that is public.
+    pub fn public_file(&mut self, name: &'static str, path: &Path) -> Option<String> {
+        let read = fs::read_to_string(path);
+        read.map_err(|error| {
+            self.blame(name, format!("the file cannot be read: {error}"), "check path and permissions");
+        })
+        .ok()
+    }
+
     pub fn warn_if_open(&mut self, path: &Path) {
         self.warnings.extend(state::warning_if_open(path));
     }

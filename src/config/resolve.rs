@@ -74,7 +74,7 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
         https: http.1,
         api_keys: credentials::api_keys(r),
         token_secrets: credentials::token_secrets(r),
-        token_jwks: r.single("token-jwks", names::jwks),
+        token_jwks: credentials::jwks(r),
         token_in_url: r.single("token-in-url", units::switch).unwrap_or(false),
         allow_origins: values(r.list("allow-origin", names::origin)),
         trusted_proxies: values(r.list("trusted-proxy", addresses::network)),

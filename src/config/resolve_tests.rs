@@ -372,6 +372,26 @@ fn token_secrets_have_names_of_their_own_and_some_length() {
 }
 
 #[test]
+fn a_file_of_public_keys_is_read_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jwks.json");
+    let flags = [("token-jwks", path.to_str().unwrap())];
+    assert!(one_mistake(&flags).contains("cannot be read"));
+    for (text, problem) in
+        [("{", "no JSON"), ("{}", "\"keys\""), (r#"{"keys":[{"kty":"oct","k":"AA"}]}"#, "secret")]
+    {
+        fs::write(&path, text).unwrap();
+        let mistake = one_mistake(&flags);
+        assert!(mistake.contains("--token-jwks") && mistake.contains(problem), "{mistake}");
+    }
+    let good = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    fs::write(&path, format!(r#"{{"keys":[{good},{{"kty":"oct"}}]}}"#)).unwrap();
+    let Loaded { config, warnings } = loaded(&flags);
+    assert_eq!(config.token_jwks, Some(JwksSource::File(path.clone())));
+    assert!(warnings.len() == 1 && warnings[0].contains("key 2"), "{warnings:?}");
+}
+
+#[test]
 fn the_demo_is_open_to_this_host_and_its_networks_alone() {
     let Loaded { config, warnings } = loaded(&[("demo", "true"), ("deny-peer", "10.1.0.0/16")]);
     assert!(config.demo && config.signal_open && !config.demo_public);

@@ -64,6 +64,10 @@ pub struct Settings {
     pub open: bool,
     /// Whether a join token may stand in a URL.
     pub token_in_url: bool,
+    /// Whether the demo page is served.
+    pub demo: bool,
+    /// Whether only those are answered who ask for this host as `localhost` or by a loopback address.
+    pub local_only: bool,
     /// Random key of this run, for tickets.
     pub ticket_key: [u8; 32],
 }
@@ -179,6 +183,8 @@ pub(crate) mod tests {
             max_message: 64 << 10,
             open: false,
             token_in_url: false,
+            demo: false,
+            local_only: false,
             ticket_key: [7; 32],
         }
     }

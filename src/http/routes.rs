@@ -17,7 +17,7 @@ use crate::http::api::{Api, Place};
 use crate::http::call::{Call, Hangup};
 use crate::http::peer::Peer;
 use crate::http::problem::{Problem, respond};
-use crate::http::{credentials, feed, openapi, session, socket, tokens};
+use crate::http::{credentials, feed, openapi, pages, session, socket, tokens};
 
 /// Largest body in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -29,6 +29,12 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Paths and the methods that each takes; the routes below serve them.
 pub(crate) const TABLE: &[(&str, &[&str])] = &[
+    ("/client.d.ts", &["GET", "HEAD"]),
+    ("/client.js", &["GET", "HEAD"]),
+    ("/demo", &["GET", "HEAD"]),
+    ("/demo/", &["GET", "HEAD"]),
+    ("/demo/{file}", &["GET", "HEAD"]),
+    ("/favicon.ico", &["GET", "HEAD"]),
     ("/healthz", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
     ("/readyz", &["GET", "HEAD"]),
@@ -53,6 +59,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         get(warp::path!("healthz").boxed(), api, |_| Ok(text("ok\n"))),
         get(warp::path!("readyz").boxed(), api, ready),
         get(warp::path!("openapi.json").boxed(), api, |_| Ok(openapi::document())),
+        pages(api),
         post(warp::path!("v1" / "credentials").boxed(), api, Scope::Mint, credentials::mint),
         post(warp::path!("v1" / "tokens").boxed(), api, Scope::Token, tokens::mint),
         open(no_room(warp::path!("v1" / "ws").boxed()), api, |api, call, _| socket::upgrade(api, call)),
@@ -63,8 +70,22 @@ pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         say(events(), api, None, |api, call, room, _| feed::ticket(api, call, room)),
         say(messages, api, Some(Scope::Publish), |api, _, room, body| feed::publish(api, room, body)),
     ];
-    let nothing = warp::method().and(warp::path::full()).map(unserved).boxed();
+    let demo = api.settings.demo;
+    let nothing = warp::method().and(warp::path::full());
+    let nothing = nothing.map(move |method, path| unserved(method, path, demo)).boxed();
     served.into_iter().rev().fold(nothing, |rest, route| route.or(rest).unify().boxed())
+}
+
+/// The client library and the demo.
+fn pages(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let demo = api.settings.demo;
+    let page = warp::path::full().and_then(async |path: FullPath| {
+        if pages::is_page(path.as_str()) { Ok(path) } else { Err(warp::reject::not_found()) }
+    });
+    page.and(warp::get().or(warp::head()).unify())
+        .and(warp::header::headers_cloned())
+        .map(move |path: FullPath, headers: HeaderMap| respond(pages::answer(path.as_str(), &headers, demo)))
+        .boxed()
 }
 
 fn no_room(path: BoxedFilter<()>) -> BoxedFilter<(String,)> {
@@ -222,8 +243,10 @@ async fn whole<B: Buf>(
     String::from_utf8(bytes).map_err(|_| Problem::BadRequest("the body is no UTF-8".to_owned()))
 }
 
-fn unserved(_method: Method, path: FullPath) -> Response {
-    let row = TABLE.iter().find(|(served, _)| is_at(served, path.as_str()));
+fn unserved(_method: Method, path: FullPath, demo: bool) -> Response {
+    let path = path.as_str();
+    let is_served = !pages::is_demo(path) || (demo && pages::is_page(path));
+    let row = TABLE.iter().find(|(served, _)| is_served && is_at(served, path));
     row.map_or(Problem::NotFound, |(_, methods)| Problem::MethodNotAllowed(methods)).response()
 }
 

@@ -154,10 +154,14 @@ impl Front {
             return one_too_many();
         }
         let place = place.flatten();
+        let host = proxies.host(self.remote, &head.headers);
+        if self.api.settings.local_only && !origin::is_local(&head, host) {
+            return Problem::Forbidden("with --demo this server answers to the name localhost alone")
+                .response();
+        }
         let mut origin = None;
         let is_api = head.uri.path().starts_with("/v1/");
         if is_api {
-            let host = proxies.host(self.remote, &head.headers);
             match origin::judge(&self.api.settings.origins, &head, host) {
                 Judgment::Pass(found) => origin = found,
                 Judgment::Answered(response) => return response,

@@ -1,6 +1,7 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
 mod hub;
+mod jwks;
 mod leases;
 mod setup;
 mod shards;
@@ -18,12 +19,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Tls};
+use crate::http::PublicKeys;
 pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
 pub use crate::net::Carrier;
 use crate::net::interfaces::{self, HostAddresses};
 use crate::net::{
     self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, StartSpec, TlsService,
 };
+use crate::node::jwks::Follower;
+pub use crate::node::jwks::JwksError;
 use crate::node::leases::Leases;
 use crate::node::shards::tell_all;
 use crate::node::web::{HubParts, Web};
@@ -65,6 +69,9 @@ pub enum RunError {
     /// An external address is for a local one that no relay uses.
     #[error("--external-address names {0}, which is no relay address here: name it with --relay-address too")]
     External(IpAddr),
+    /// The public keys of join tokens cannot be had.
+    #[error("--token-jwks: {0}")]
+    Jwks(#[from] JwksError),
     /// The signaling hub ended.
     #[error("the signaling hub ended unexpectedly: {0}")]
     Hub(String),
@@ -94,7 +101,9 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
     let per_ip = setup::count(config.limits.connections_per_ip) as usize;
     let clients = Clients::new(per_ip, ConnectionLimits::total(nofile));
     let host = host_addresses()?;
-    let (mut web, hub) = Web::new(config, &listeners, &relays, clients.clone(), random_key()?);
+    let public = Arc::new(PublicKeys::default());
+    let (mut web, hub) =
+        Web::new(config, &listeners, &relays, clients.clone(), random_key()?, Arc::clone(&public));
     let leases = shared.clone();
     let spec = StartSpec {
         shared,
@@ -126,13 +135,14 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         let (settings, limits) = (setup::signal_settings(config), setup::signal_limits(config));
         let task = hub::Task::new(settings, limits, issuer, leases, inputs, drain);
         let mut hub = tokio::spawn(task.run());
+        let jwks = config.token_jwks.as_ref().map(|source| jwks::follow(source, public)).transpose()?;
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
         web.set_ready(true);
         tracing::info!(target: LISTENING, "ready");
         ready(&Ready { listeners, relays: relays.clone() });
-        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref() };
+        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref(), jwks };
         serve(running, signals, host, &parts, &mut web, &mut hub).await
     });
     runtime.shutdown_background();
@@ -145,6 +155,7 @@ struct Parts<'a> {
     relays: &'a [RelayIp],
     endpoints: &'a [SocketAddr],
     tls: Option<&'a TlsService>,
+    jwks: Option<Follower>,
 }
 
 /// Lets the parts work until a signal comes or one of them fails.
@@ -173,7 +184,10 @@ async fn serve(
                     tracing::info!(signal = name, "stopping");
                     break Ok(());
                 }
-                Signal::HangUp => reload_certificate(parts.config, parts.tls),
+                Signal::HangUp => {
+                    reload_certificate(parts.config, parts.tls);
+                    parts.jwks.iter().for_each(Follower::read_again);
+                }
             },
             ended = running.shard_ended() => {
                 break Err(RunError::Shard(format!("{ended:?}")));
@@ -281,7 +295,7 @@ fn lobby() -> io::Result<Runtime> {
 enum Signal {
     /// To end.
     Stop(&'static str),
-    /// To read the certificate again.
+    /// To read the certificate and the public keys again.
     HangUp,
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::{self, ApiKeys, Minted, Origins};
 use crate::config::{Config, Secret, ice_urls, state};
-use crate::http::{Backend, Http, Input, Place, Settings, Signaling, TokenKeys, TrustedProxies};
+use crate::http::{Backend, Http, Input, Place, PublicKeys, Settings, Signaling, TokenKeys, TrustedProxies};
 use crate::net::{BoundListener, Carrier, Clients, HttpEntry, clock};
 use crate::node::hub::Issuer;
 use crate::node::setup;
@@ -80,11 +80,12 @@ impl Web {
         relays: &[RelayIp],
         clients: Clients,
         ticket_key: [u8; 32],
+        public: Arc<PublicKeys>,
     ) -> (Web, HubParts) {
         let ready = Arc::new(AtomicBool::new(false));
         let urls: Vec<String> = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
         let secret = config.auth_secrets.first().cloned();
-        let tokens = Arc::new(token_keys(config));
+        let tokens = Arc::new(token_keys(config).with_public(public));
         let (signaling, inputs) = Signaling::new();
         let (drain, drained) = oneshot::channel();
         let issuer = Issuer {
@@ -139,6 +140,8 @@ fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Se
         max_message: setup::signal_limits(config).max_message,
         open: config.signal_open,
         token_in_url: config.token_in_url,
+        demo: config.demo,
+        local_only: config.demo && !config.demo_public,
         ticket_key,
     }
 }

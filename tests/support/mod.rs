@@ -32,12 +32,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `turnpike serve` with `flags` and waits until it is ready.
     pub fn start(flags: &[&str]) -> Daemon {
+        Daemon::start_with(flags, &[])
+    }
+
+    /// Starts it with environment variables, and none but these.
+    pub fn start_with(flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let state = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
             .arg("serve")
             .args(["--state-dir", state.path().to_str().unwrap()])
             .args(flags)
             .env_clear()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
