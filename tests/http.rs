@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use support::http::{Answer, exchange, request};
+use support::http::{Answer, Call, curl, exchange, request};
 use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
 use turnpike::auth::LongTermKey;
@@ -397,33 +397,9 @@ fn no_relay_reaches_the_port_of_http() {
     assert_eq!(bind(free).0, Class::Success);
 }
 
-/// Splits a line of shell into words, with quotes of both kinds and one variable.
-fn words(line: &str, key: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quote = None;
-    for c in line.replace("\\\n", " ").chars() {
-        match (c, quote) {
-            ('\'' | '"', None) => quote = Some(c),
-            (c, Some(open)) if c == open => quote = None,
-            (' ', None) => words.push(String::new()),
-            (c, _) => words.last_mut().unwrap().push(c),
-        }
-    }
-    words.into_iter().filter(|word| !word.is_empty()).map(|word| word.replace("$KEY", key)).collect()
-}
-
-/// Runs a `curl` command of the documents.
-fn curl(daemon: &Daemon, command: &str) -> Answer {
-    let words = words(command, "usual-key");
-    let values = |flag: &str| {
-        let at = words.iter().enumerate().filter(move |(_, word)| *word == flag).map(|(at, _)| at + 1);
-        at.map(|at| words[at].as_str()).collect::<Vec<_>>()
-    };
-    let path = words.iter().find_map(|word| word.strip_prefix("http://127.0.0.1:8080")).unwrap();
-    let body = values("-d").first().copied().unwrap_or_default();
-    let headers: Vec<_> = values("-H").iter().map(|line| line.split_once(": ").unwrap()).collect();
-    let method = if body.is_empty() { "GET" } else { "POST" };
-    ask(daemon, &format!("{method} {path}"), &headers, body)
+fn send(daemon: &Daemon, call: &Call) -> Answer {
+    let headers: Vec<_> = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    ask(daemon, &call.line, &headers, &call.body)
 }
 
 /// Replaces what differs from run to run, so that two documents can be compared.
@@ -445,7 +421,7 @@ fn the_examples_of_the_document_answer_as_it_says() {
     assert!(examples.peek().is_some());
     for example in examples {
         let (command, after) = example.split_once("\n```\n").unwrap();
-        let answer = curl(&daemon, command);
+        let answer = send(&daemon, &curl(command, &[("KEY", "usual-key")]));
         let shown = after.trim_start().strip_prefix("```json\n").and_then(|rest| rest.split_once("\n```"));
         match shown {
             Some((shown, _)) => {

@@ -4,11 +4,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::events::Events;
 use support::http::{Answer, exchange, request};
 use support::socket::{Socket, try_open, upgrade};
 use support::{Daemon, turn_client};
@@ -57,71 +56,6 @@ fn ask(daemon: &Daemon, line: &str, headers: &[(&str, &str)], body: &str) -> Ans
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const KEY: (&str, &str) = ("Authorization", "Bearer usual-key");
-
-/// One event of a stream: its `id`, its type and the object.
-type Event = (Option<String>, String, Value);
-
-/// A stream of events that is read by hand.
-struct Events(BufReader<TcpStream>);
-
-impl Events {
-    fn open(daemon: &Daemon, url: &str, headers: &[(&str, &str)]) -> Result<Events, Answer> {
-        let mut stream = TcpStream::connect(daemon.addr("http")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // HTTP/1.0 knows no chunks, so that the events come bare.
-        let mut text = format!("GET {url} HTTP/1.0\r\nHost: turn.example\r\n");
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        stream.write_all((text + "\r\n").as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
-        }
-        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
-        if status == 200 {
-            assert!(
-                head.contains("content-type: text/event-stream") && head.contains("x-accel-buffering: no")
-            );
-            return Ok(Events(reader));
-        }
-        let mut body = String::new();
-        reader.read_to_string(&mut body).unwrap();
-        Err(Answer { status, head, body })
-    }
-
-    /// Returns the next event; none at the end of the stream.
-    fn next(&mut self) -> Option<Event> {
-        let (mut id, mut kind, mut data) = (None, None, None);
-        loop {
-            let mut line = String::new();
-            if self.0.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            match line.trim_end().split_once(": ") {
-                Some(("id", value)) => id = Some(value.to_owned()),
-                Some(("event", value)) => kind = Some(value.to_owned()),
-                Some(("data", value)) => data = Some(serde_json::from_str::<Value>(value).unwrap()),
-                _ if line == "\n" && data.is_some() => {
-                    let (kind, data) = (kind.unwrap(), data.unwrap());
-                    assert_eq!(data["t"], json!(kind));
-                    return Some((id, kind, data));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn next_of(&mut self, kind: &str) -> Event {
-        loop {
-            let event = self.next().unwrap_or_else(|| panic!("the stream ended without {kind}"));
-            if event.1 == kind {
-                return event;
-            }
-        }
-    }
-}
 
 #[test]
 fn two_clients_meet_in_a_room_and_negotiate() {
@@ -400,4 +334,31 @@ fn behind_a_proxy_each_client_has_connections_of_its_own() {
     let _other = open("192.0.2.2").unwrap_or_else(|status| panic!("{status}"));
     drop(first);
     while open("192.0.2.1").is_err() {}
+}
+
+#[test]
+fn a_token_in_the_url_counts_only_where_it_is_allowed() {
+    let daemon = start(&["--token-in-url"]);
+    let path = format!("/v1/ws?token={}", token(json!({})));
+    let (mut socket, _) = try_open(&daemon, upgrade(&daemon, &path, PROTOCOL)).unwrap_or_else(|_| panic!());
+    socket.say(&json!({"t": "hello"}));
+    assert_eq!(socket.hear()["uid"], "ann");
+    let feed = format!("/v1/rooms/tea/events?token={}", token(json!({"perm": ["observe"]})));
+    let mut events = Events::open(&daemon, &feed, &[]).unwrap_or_else(|answer| panic!("{}", answer.body));
+    assert_eq!(events.next_of("joined").2["you"]["as"], "observer");
+}
+
+#[test]
+fn the_largest_message_is_what_the_operator_says() {
+    let daemon = start(&["--max-message=300k", "--max-rooms-per-session=1", "--signal-rate=5/10"]);
+    let (mut ann, welcome) = enter(&daemon, "tea", json!({}));
+    let (mut bo, _) = enter(&daemon, "tea", json!({"sub": "bo"}));
+    let limits = &welcome["limits"];
+    assert_eq!((&limits["msg"], &limits["rooms"]), (&json!(300 << 10), &json!(1)));
+    let data = "x".repeat(250 << 10);
+    assert_eq!(ann.ask(json!({"t": "send", "room": "tea", "data": data}))["n"], 1);
+    assert_eq!(bo.hear_of("message")["data"].as_str().unwrap().len(), data.len());
+    assert_eq!(ann.ask(json!({"t": "join", "room": "milk"}))["code"], "limit_reached");
+    let refused = (0..20).map(|_| ann.ask(json!({"t": "ice"}))).find(|reply| reply["t"] == "error").unwrap();
+    assert!(refused["code"] == "rate_limited" && refused["retry_ms"].as_u64() > Some(0), "{refused}");
 }

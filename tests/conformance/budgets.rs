@@ -1,6 +1,9 @@
 //! Bit rates and the budget of unproven answers, where an operator changes them under load.
 
-use turnpike::turn::{DropReason, Event, Quotas};
+use std::time::Duration;
+
+use turnpike::auth::SessionId;
+use turnpike::turn::{DropReason, Event, Quotas, SessionLease};
 
 use crate::script::wire::*;
 use crate::script::{Client, Fate, Lab, secs};
@@ -83,4 +86,41 @@ fn extreme_rates_and_limits_overflow_nothing() {
         }
         assert_eq!(lab.refresh(&carol, u32::MAX).lifetime(), u32::MAX);
     }
+}
+
+#[test]
+fn credential_of_open_signaling_is_bound_with_its_session_and_after_it() {
+    for (lease, operators, bytes_a_second) in [
+        (SessionLease::Live { bitrate: 0 }, 0, 1_000_000),
+        (SessionLease::Gone, 0, 1_000_000),
+        (SessionLease::Live { bitrate: 0 }, 80_000, 10_000),
+        (SessionLease::Gone, 800_000_000, 1_000_000),
+        (SessionLease::Live { bitrate: 160_000 }, 0, 20_000),
+    ] {
+        let mut lab = Lab::with(|setup| setup.limits.bitrate_per_allocation = operators);
+        lab.shared.set_session(SessionId("s1".to_owned()), lease);
+        let mut guest = Client::minted("1.2.3.4:5000", "s~s1~~", 600);
+        lab.allocate(&mut guest);
+        assert_eq!(lab.permit(&guest, &["1.1.1.1"]), 0);
+        sent(&mut lab, &guest, 2000);
+        lab.advance(Duration::from_millis(200));
+        let (fit, sent) = (bytes_a_second / 5 / 1000, sent(&mut lab, &guest, 2000));
+        assert!(sent.abs_diff(fit) <= 1, "{lease:?} {operators}: {sent}");
+    }
+}
+
+#[test]
+fn address_gets_sixty_four_allocations_by_open_signaling_and_more_by_others() {
+    let mut lab = Lab::new();
+    let guest =
+        |port: usize| Client::minted(&format!("1.2.3.4:{}", 5000 + port), &format!("s~s{port}~~"), 600);
+    for port in 0..64 {
+        lab.allocate(&mut guest(port));
+    }
+    let one_more = lab.logged_in(guest(64));
+    let ask = lab.request(ALLOCATE).udp();
+    assert_eq!(lab.ask(&one_more, &ask).code(), 486);
+    let mut elsewhere = Client::minted("1.2.3.5:5000", "s~s65~~", 600);
+    lab.allocate(&mut elsewhere);
+    lab.allocate(&mut Client::ann("1.2.3.4:6000"));
 }

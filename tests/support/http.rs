@@ -56,3 +56,45 @@ pub fn request(line: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     }
     (text + "\r\n" + body).into_bytes()
 }
+
+/// What a `curl` command asks for.
+pub struct Call {
+    pub line: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// Reads a `curl` command of the documents; `variables` are those of the shell.
+pub fn curl(command: &str, variables: &[(&str, &str)]) -> Call {
+    let words = words(command, variables);
+    let values = |flag: &str| {
+        let at = words.iter().enumerate().filter(move |(_, word)| *word == flag).map(|(at, _)| at + 1);
+        at.map(|at| words[at].clone()).collect::<Vec<_>>()
+    };
+    let path = words.iter().find_map(|word| word.strip_prefix("http://127.0.0.1:8080")).unwrap();
+    let body = values("-d").first().cloned().unwrap_or_default();
+    let pair = |line: String| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_owned(), value.to_owned())
+    };
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    Call { line: format!("{method} {path}"), headers: values("-H").into_iter().map(pair).collect(), body }
+}
+
+/// Splits a line of shell into words, with quotes of both kinds and variables.
+fn words(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.replace("\\\n", " ").chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (' ', None) => words.push(String::new()),
+            (c, _) => words.last_mut().unwrap().push(c),
+        }
+    }
+    let expand = |word: String| {
+        variables.iter().fold(word, |word, (name, value)| word.replace(&format!("${name}"), value))
+    };
+    words.into_iter().filter(|word| !word.is_empty()).map(expand).collect()
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test has real time limits")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod events;
 pub mod http;
 pub mod socket;
 
