@@ -28,6 +28,8 @@ export interface ConnectOptions {
   token?: Token;
   /** What to connect over, best first; the second one is tried after two failures of the first. */
   carriers?: ('ws' | 'sse')[];
+  /** The class to use where there is no global one, as in Node before 22. */
+  WebSocket?: unknown;
 }
 
 /** Opens a session with the server at `url` (http, https, ws or wss), by default the one that the page came from. */
@@ -245,6 +247,8 @@ export class Call extends Emitter<CallEvents> {
   /** The data channel that every call has. */
   readonly data?: RTCDataChannel;
   readonly streams: Map<string, MediaStream>;
+  /** The newest round of offer and answer. */
+  readonly gen: number;
   readonly relayOnly: boolean;
   accept(stream?: MediaStream | null, options?: CallOptions): this;
   reject(reason?: string): void;

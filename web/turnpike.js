@@ -54,12 +54,8 @@ function merge(target, patch) {
 // Carriers: `open` says hello, `send` takes texts, `take` gets what comes, `closed` is called once, with a code or nothing.
 
 class Socket {
-  constructor(base, ready) {
-    this.ws = ready ?? new WebSocket(Socket.url(base), PROTOCOL);
-  }
-
-  static url(base) {
-    return `${base.replace(/^http/, 'ws')}/v1/ws`;
+  constructor(ws) {
+    this.ws = ws;
   }
 
   open(hello, take, closed) {
@@ -68,7 +64,7 @@ class Socket {
     if (ws.readyState === 1) greet();
     else ws.onopen = greet;
     ws.onmessage = ({ data }) => take(JSON.parse(data), data.length);
-    ws.onerror = null;
+    ws.onerror = () => {};
     ws.onclose = ({ code }) => closed(code);
   }
 
@@ -158,6 +154,7 @@ export class Session extends Emitter {
   #base;
   #token;
   #carriers;
+  #WebSocket;
   #carrier;
   #resume;
   #epoch = 0;
@@ -180,12 +177,13 @@ export class Session extends Emitter {
   #timers = {};
   #cleanups = [];
 
-  constructor(url = globalThis.location?.origin, { token, carriers = ['ws', 'sse'] } = {}) {
+  constructor(url = globalThis.location?.origin, { token, carriers = ['ws', 'sse'], WebSocket = globalThis.WebSocket } = {}) {
     super();
     const { origin, pathname } = new URL(url, globalThis.location?.href);
     this.#base = origin.replace(/^ws/, 'http') + pathname.replace(/\/+$/, '');
     this.#token = token;
     this.#carriers = carriers;
+    this.#WebSocket = WebSocket;
     this.#listen(globalThis.window, 'online', () => this.#network());
     const link = globalThis.navigator?.connection;
     let type = link?.type;
@@ -289,7 +287,7 @@ export class Session extends Emitter {
       if (!current()) return ready?.close();
       const [first, second] = this.#carriers;
       const stream = (this.#failedSockets >= 2 ? (second ?? first) : first) === 'sse';
-      this.#carrier = stream ? new Stream(this.#base) : new Socket(this.#base, ready);
+      this.#carrier = stream ? new Stream(this.#base) : new Socket(ready ?? this.#socket());
     } catch (error) {
       if (!current()) return;
       this.emit('error', error);
@@ -306,6 +304,10 @@ export class Session extends Emitter {
       },
       closed,
     );
+  }
+
+  #socket() {
+    return new this.#WebSocket(`${this.#base.replace(/^http/, 'ws')}/v1/ws`, PROTOCOL);
   }
 
   #closed(code, reason) {
@@ -454,10 +456,8 @@ export class Session extends Emitter {
     this.#rebase = false;
     this.#signals.clear();
     // Joins alone may be asked for again: nothing else may happen twice.
-    const isJoin = ({ message: { t } }) => t === 'join';
-    const joins = [...this.#inflight.values(), ...this.#queue].filter((pending) => pending.again);
-    for (const [id, pending] of this.#inflight) if (isJoin(pending)) this.#inflight.delete(id);
-    this.#queue = this.#queue.filter((pending) => !isJoin(pending));
+    const joins = [...this.#inflight.values()].filter(({ again }) => again);
+    for (const [id, { again: isJoin }] of this.#inflight) if (isJoin) this.#inflight.delete(id);
     this.#abandon();
     for (const call of this.#calls()) call.finish('reset');
     const epoch = this.#epoch;
@@ -479,7 +479,7 @@ export class Session extends Emitter {
 
   #probe(attempt) {
     this.#timer('probe', Math.min(PROBE.most, PROBE.first * 2 ** attempt), () => {
-      const ws = new WebSocket(Socket.url(this.#base), PROTOCOL);
+      const ws = this.#socket();
       ws.onerror = () => this.state === 'open' && this.carrier === 'sse' && this.#probe(attempt + 1);
       ws.onopen = () => {
         if (this.state !== 'open' || this.carrier === 'ws') return ws.close();
