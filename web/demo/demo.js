@@ -305,7 +305,9 @@ function showPeople() {
   $('count').textContent = peers.length + 1;
   const count = peers.length + 1;
   const wide = matchMedia('(min-width: 761px)').matches;
-  $('grid').style.setProperty('--columns', wide ? Math.ceil(Math.sqrt(count)) : count > 3 ? 2 : 1);
+  $('grid').dataset.count = count;
+  // Of two, oneself is a small picture in the other's.
+  $('grid').style.setProperty('--columns', count < 3 ? 1 : wide ? Math.ceil(Math.sqrt(count)) : count > 3 ? 2 : 1);
   const rows = [person(`${room.meta.name} (you)`, 'This is you')];
   for (const peer of peers) {
     const call = room.calls.get(`${peer.peer}/main`);
