@@ -32,9 +32,8 @@ after(() => lab.close());
 
 async function daemon(...flags) {
   const server = await startServer({ lab, listen: ['127.0.0.1'], flags: ['--http', '127.0.0.1:0', '--relay-address', '127.0.0.1', ...flags] });
-  const port = await server.child.until((lines) => lines.map((line) => /\blistening\b.*\bhttp\b/i.test(line) && /127\.0\.0\.1:(\d+)/.exec(line)?.[1]).find(Boolean), STEP, 'no HTTP');
-  server.http = Number(port);
-  server.url = `http://127.0.0.1:${port}`;
+  server.http = await server.httpPort();
+  server.url = `http://127.0.0.1:${server.http}`;
   return server;
 }
 
