@@ -249,7 +249,6 @@ export class Call extends Emitter<CallEvents> {
   readonly streams: Map<string, MediaStream>;
   /** The newest round of offer and answer. */
   readonly gen: number;
-  readonly relayOnly: boolean;
   accept(stream?: MediaStream | null, options?: CallOptions): this;
   reject(reason?: string): void;
   close(reason?: string): void;
@@ -259,6 +258,7 @@ export class Call extends Emitter<CallEvents> {
   removeTrack(track: MediaStreamTrack): void;
   /** Restarts ICE. */
   restart(): void;
-  forceRelay(on?: boolean): void;
+  /** Hangs up and calls again with the same stream, through a relay alone or no longer so; the peer gets a new call too. */
+  forceRelay(on?: boolean): Call;
   stats(): Promise<CallStats>;
 }

@@ -1,6 +1,6 @@
 /** Signaling and calls for browsers over Turnpike's protocol `signal.v1.json`. */
 
-const VERSION = '0.1.0';
+const SDK = 'turnpike.js/0.1.0';
 const PROTOCOL = 'signal.v1.json';
 const ACK_FRAMES = 32;
 const ACK_BYTES = 128 << 10;
@@ -17,7 +17,7 @@ const value = async (token, why) => (typeof token === 'function' ? token(why) : 
 const differ = (one, other) => JSON.stringify(one) !== JSON.stringify(other);
 const backoff = ({ first, most }, attempt) => Math.random() * Math.min(most, first * 2 ** attempt);
 
-/** What the server, or this library, refused. */
+/** What was refused. */
 export class TurnpikeError extends Error {
   constructor(code, message = code, detail = {}) {
     super(message);
@@ -51,7 +51,7 @@ function merge(target, patch) {
   return out;
 }
 
-// Carriers: `open` says hello, `send` takes texts, `take` gets what comes, `closed` is called once, with a code or nothing.
+// Carriers: `take` gets what comes, `closed` is called once, with a code or nothing.
 
 class Socket {
   constructor(ws) {
@@ -83,9 +83,12 @@ class Stream {
   #posting = false;
   #abort = new AbortController();
 
-  constructor(base) {
+  constructor(base, secret) {
     this.base = base;
+    this.secret = secret;
   }
+
+  closed() {}
 
   async open(hello, take, closed) {
     this.closed = closed;
@@ -237,7 +240,10 @@ export class Session extends Emitter {
   async close() {
     if (this.state === 'open' && !this.#held) {
       const bye = this.request({ t: 'bye' });
-      await Promise.race([bye.catch(() => {}), new Promise((resolve) => (this.#timers.bye = setTimeout(resolve, 2000)))]);
+      await Promise.race([bye.catch(() => {}), new Promise((resolve) => this.#timer('bye', 2000, resolve))]);
+    } else if (this.state === 'offline' && this.#resume) {
+      // Firefox closes the sockets of a page before it tells the page that it goes.
+      new Stream(this.#base, this.#resume).send([JSON.stringify({ t: 'bye', id: this.#nextId })], true);
     }
     this.#end(1000, 'bye');
   }
@@ -274,7 +280,7 @@ export class Session extends Emitter {
     clearTimeout(this.#timers.retry);
     const epoch = (this.#epoch += 1);
     const current = () => epoch === this.#epoch;
-    const hello = { t: 'hello', sdk: `turnpike.js/${VERSION}` };
+    const hello = { t: 'hello', sdk: SDK };
     if (this.#resume) Object.assign(hello, { resume: this.#resume, last_seq: this.#seq });
     let welcomed = false;
     const closed = (code) => {
@@ -347,7 +353,7 @@ export class Session extends Emitter {
     for (const [id, { reject }] of this.#inflight) {
       if (id > upTo) continue;
       this.#inflight.delete(id);
-      reject(new TurnpikeError('unknown', 'it is not known whether this was done'));
+      reject(new TurnpikeError('unknown', 'it may have been done'));
     }
   }
 
@@ -742,6 +748,7 @@ export class Call extends Emitter {
   streams = new Map();
   stale = false;
   #options = {};
+  #stream;
   #held = [];
   #candidates = [];
   #chain = Promise.resolve();
@@ -764,13 +771,10 @@ export class Call extends Emitter {
     return this.room.generations.get(this.key) ?? 0;
   }
 
-  get relayOnly() {
-    return this.#configuration().iceTransportPolicy === 'relay';
-  }
-
   accept(stream, options = {}) {
     if (this.pc || this.state === 'ended') return this;
-    this.#options = { ...options };
+    this.#options = options;
+    this.#stream = stream;
     const pc = (this.pc = new RTCPeerConnection(this.#configuration()));
     this.#become('connecting');
     if (options.data !== false) this.data = pc.createDataChannel('data', { negotiated: true, id: 0 });
@@ -834,12 +838,10 @@ export class Call extends Emitter {
     this.pc?.restartIce();
   }
 
-  /** Lets nothing pass but through a relay, or lifts that. */
+  /** Hangs up and calls again, through a relay alone or no longer so: a browser keeps a better way that it has. */
   forceRelay(on = true) {
-    if (this.#options.relay === on) return;
-    this.#options.relay = on;
-    this.configure();
-    this.restart();
+    this.close('relay');
+    return this.room.call(this.peer, this.#stream, { ...this.#options, relay: on });
   }
 
   configure() {
@@ -963,13 +965,13 @@ export class Call extends Emitter {
   async stats() {
     const report = await this.pc.getStats();
     const entries = [...report.values()];
-    const chosen = entries.find(({ type, selectedCandidatePairId }) => type === 'transport' && selectedCandidatePairId);
+    const chosen = entries.find(({ selectedCandidatePairId }) => selectedCandidatePairId);
     const pair = chosen
       ? report.get(chosen.selectedCandidatePairId)
       : entries.find((entry) => entry.type === 'candidate-pair' && (entry.selected ?? entry.state === 'succeeded'));
     const [local, remote] = [pair?.localCandidateId, pair?.remoteCandidateId].map((id) => report.get(id) ?? {});
     const now = { id: pair?.id, at: performance.now(), bytesSent: 0, bytesReceived: 0, ...pair };
-    const last = this.#last?.id === now.id ? this.#last : now;
+    const last = (this.#last?.id === now.id && this.#last) || now;
     this.#last = now;
     const rate = (key) => (8000 * (now[key] - last[key])) / (now.at - last.at || 1);
     const types = [local.candidateType, remote.candidateType];

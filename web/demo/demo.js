@@ -94,7 +94,9 @@ function showMedia() {
   $('share').setAttribute('aria-pressed', Boolean(media.screen));
   $('share').querySelector('.label').textContent = media.screen ? 'Stop sharing' : 'Share screen';
   $('preview-off').hidden = shown.video;
-  if ($('preview').srcObject !== media.stream) $('preview').srcObject = media.stream;
+  // An empty stream would keep the page from ever having loaded.
+  const picture = shown.video ? media.stream : null;
+  if ($('preview').srcObject !== picture) $('preview').srcObject = picture;
   $('media-note').textContent = media.note;
   if (!room) return;
   if (media.note) toast(media.note);
@@ -502,7 +504,7 @@ $('panel-close').addEventListener('click', closePanel);
 $('panel').addEventListener('keydown', ({ key }) => key === 'Escape' && closePanel());
 $('relay').addEventListener('change', ({ target }) => {
   relay = target.checked;
-  for (const call of room?.calls.values() ?? []) call.forceRelay(relay);
+  for (const call of [...(room?.calls.values() ?? [])]) if (links.has(call)) attach(call.forceRelay(relay));
   toast(relay ? 'Everything goes through the relay now' : 'The shortest way is taken now');
 });
 $('stage').addEventListener('drop', (event) => {
