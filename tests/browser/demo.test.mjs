@@ -66,3 +66,45 @@ const PAIRS = [['chromium', 'firefox'], ['chromium', 'chromium'], ['firefox', 'f
 for (const kinds of FULL ? PAIRS : PAIRS.slice(0, 1)) {
   for (const network of Object.entries(NETWORKS)) wholeMeeting(kinds, network);
 }
+
+const BRIEF = ['--credential-ttl', '20s', '--default-lifetime', '20s', '--max-lifetime', '20s'];
+const LIFETIMES = 3;
+const SECOND = 1000;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function longMeeting(kinds) {
+  test(`${kinds.join(' and ')}: a relayed call outlives ${LIFETIMES} lifetimes of its credential`, LIMIT, (t) =>
+    meeting(t, kinds, NETWORKS['symmetric NATs'], BRIEF, async (ends) => {
+      await ends[0].click('#open-people');
+      await ends[0].click('.switch');
+      for (const end of ends) {
+        await end.until(async () => (await [...globalThis.turnpike.room.calls.values()][0]?.stats())?.path === 'relay');
+        await end.run(() => {
+          globalThis.seen = { ice: 0, broken: [] };
+          globalThis.turnpike.session.on('ice', () => (globalThis.seen.ice += 1));
+          const [call] = globalThis.turnpike.room.calls.values();
+          for (const type of ['state', 'ended', 'error']) call.on(type, (detail) => globalThis.seen.broken.push([type, detail]));
+        });
+      }
+      let before = await Promise.all(ends.map((end) => frames(end)));
+      for (const until = Date.now() + (LIFETIMES * 20 + 10) * SECOND; Date.now() < until; ) {
+        await pause(3 * SECOND);
+        const now = await Promise.all(ends.map((end) => frames(end)));
+        assert.ok(now.every((count, index) => count > before[index]), `${before} then ${now}`);
+        before = now;
+      }
+      for (const end of ends) {
+        const { ice, broken } = await end.run(() => globalThis.seen);
+        assert.deepEqual(broken, []);
+        assert.ok(ice >= 2 * LIFETIMES, `${ice} pushes`);
+        assert.equal((await stats(end)).path, 'relay');
+      }
+    }),
+  );
+}
+
+if (FULL) {
+  longMeeting(['chromium', 'firefox']);
+  longMeeting(['chromium', 'chromium']);
+}
