@@ -28,6 +28,8 @@ export interface ConnectOptions {
   token?: Token;
   /** What to connect over, best first; the second one is tried after two failures of the first. */
   carriers?: ('ws' | 'sse')[];
+  /** The class to use where there is no global one, as in Node before 22. */
+  WebSocket?: unknown;
 }
 
 /** Opens a session with the server at `url` (http, https, ws or wss), by default the one that the page came from. */
@@ -245,7 +247,8 @@ export class Call extends Emitter<CallEvents> {
   /** The data channel that every call has. */
   readonly data?: RTCDataChannel;
   readonly streams: Map<string, MediaStream>;
-  readonly relayOnly: boolean;
+  /** The newest round of offer and answer. */
+  readonly gen: number;
   accept(stream?: MediaStream | null, options?: CallOptions): this;
   reject(reason?: string): void;
   close(reason?: string): void;
@@ -255,6 +258,7 @@ export class Call extends Emitter<CallEvents> {
   removeTrack(track: MediaStreamTrack): void;
   /** Restarts ICE. */
   restart(): void;
-  forceRelay(on?: boolean): void;
+  /** Hangs up and calls again with the same stream, through a relay alone or no longer so; the peer gets a new call too. */
+  forceRelay(on?: boolean): Call;
   stats(): Promise<CallStats>;
 }

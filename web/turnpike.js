@@ -1,6 +1,6 @@
 /** Signaling and calls for browsers over Turnpike's protocol `signal.v1.json`. */
 
-const VERSION = '0.1.0';
+const SDK = 'turnpike.js/0.1.0';
 const PROTOCOL = 'signal.v1.json';
 const ACK_FRAMES = 32;
 const ACK_BYTES = 128 << 10;
@@ -17,7 +17,7 @@ const value = async (token, why) => (typeof token === 'function' ? token(why) : 
 const differ = (one, other) => JSON.stringify(one) !== JSON.stringify(other);
 const backoff = ({ first, most }, attempt) => Math.random() * Math.min(most, first * 2 ** attempt);
 
-/** What the server, or this library, refused. */
+/** What was refused. */
 export class TurnpikeError extends Error {
   constructor(code, message = code, detail = {}) {
     super(message);
@@ -51,15 +51,11 @@ function merge(target, patch) {
   return out;
 }
 
-// Carriers: `open` says hello, `send` takes texts, `take` gets what comes, `closed` is called once, with a code or nothing.
+// Carriers: `take` gets what comes, `closed` is called once, with a code or nothing.
 
 class Socket {
-  constructor(base, ready) {
-    this.ws = ready ?? new WebSocket(Socket.url(base), PROTOCOL);
-  }
-
-  static url(base) {
-    return `${base.replace(/^http/, 'ws')}/v1/ws`;
+  constructor(ws) {
+    this.ws = ws;
   }
 
   open(hello, take, closed) {
@@ -68,7 +64,7 @@ class Socket {
     if (ws.readyState === 1) greet();
     else ws.onopen = greet;
     ws.onmessage = ({ data }) => take(JSON.parse(data), data.length);
-    ws.onerror = null;
+    ws.onerror = () => {};
     ws.onclose = ({ code }) => closed(code);
   }
 
@@ -87,9 +83,12 @@ class Stream {
   #posting = false;
   #abort = new AbortController();
 
-  constructor(base) {
+  constructor(base, secret) {
     this.base = base;
+    this.secret = secret;
   }
+
+  closed() {}
 
   async open(hello, take, closed) {
     this.closed = closed;
@@ -158,6 +157,7 @@ export class Session extends Emitter {
   #base;
   #token;
   #carriers;
+  #WebSocket;
   #carrier;
   #resume;
   #epoch = 0;
@@ -180,12 +180,13 @@ export class Session extends Emitter {
   #timers = {};
   #cleanups = [];
 
-  constructor(url = globalThis.location?.origin, { token, carriers = ['ws', 'sse'] } = {}) {
+  constructor(url = globalThis.location?.origin, { token, carriers = ['ws', 'sse'], WebSocket = globalThis.WebSocket } = {}) {
     super();
     const { origin, pathname } = new URL(url, globalThis.location?.href);
     this.#base = origin.replace(/^ws/, 'http') + pathname.replace(/\/+$/, '');
     this.#token = token;
     this.#carriers = carriers;
+    this.#WebSocket = WebSocket;
     this.#listen(globalThis.window, 'online', () => this.#network());
     const link = globalThis.navigator?.connection;
     let type = link?.type;
@@ -239,7 +240,10 @@ export class Session extends Emitter {
   async close() {
     if (this.state === 'open' && !this.#held) {
       const bye = this.request({ t: 'bye' });
-      await Promise.race([bye.catch(() => {}), new Promise((resolve) => (this.#timers.bye = setTimeout(resolve, 2000)))]);
+      await Promise.race([bye.catch(() => {}), new Promise((resolve) => this.#timer('bye', 2000, resolve))]);
+    } else if (this.state === 'offline' && this.#resume) {
+      // Firefox closes the sockets of a page before it tells the page that it goes.
+      new Stream(this.#base, this.#resume).send([JSON.stringify({ t: 'bye', id: this.#nextId })], true);
     }
     this.#end(1000, 'bye');
   }
@@ -276,7 +280,7 @@ export class Session extends Emitter {
     clearTimeout(this.#timers.retry);
     const epoch = (this.#epoch += 1);
     const current = () => epoch === this.#epoch;
-    const hello = { t: 'hello', sdk: `turnpike.js/${VERSION}` };
+    const hello = { t: 'hello', sdk: SDK };
     if (this.#resume) Object.assign(hello, { resume: this.#resume, last_seq: this.#seq });
     let welcomed = false;
     const closed = (code) => {
@@ -289,7 +293,7 @@ export class Session extends Emitter {
       if (!current()) return ready?.close();
       const [first, second] = this.#carriers;
       const stream = (this.#failedSockets >= 2 ? (second ?? first) : first) === 'sse';
-      this.#carrier = stream ? new Stream(this.#base) : new Socket(this.#base, ready);
+      this.#carrier = stream ? new Stream(this.#base) : new Socket(ready ?? this.#socket());
     } catch (error) {
       if (!current()) return;
       this.emit('error', error);
@@ -306,6 +310,10 @@ export class Session extends Emitter {
       },
       closed,
     );
+  }
+
+  #socket() {
+    return new this.#WebSocket(`${this.#base.replace(/^http/, 'ws')}/v1/ws`, PROTOCOL);
   }
 
   #closed(code, reason) {
@@ -345,7 +353,7 @@ export class Session extends Emitter {
     for (const [id, { reject }] of this.#inflight) {
       if (id > upTo) continue;
       this.#inflight.delete(id);
-      reject(new TurnpikeError('unknown', 'it is not known whether this was done'));
+      reject(new TurnpikeError('unknown', 'it may have been done'));
     }
   }
 
@@ -454,10 +462,8 @@ export class Session extends Emitter {
     this.#rebase = false;
     this.#signals.clear();
     // Joins alone may be asked for again: nothing else may happen twice.
-    const isJoin = ({ message: { t } }) => t === 'join';
-    const joins = [...this.#inflight.values(), ...this.#queue].filter((pending) => pending.again);
-    for (const [id, pending] of this.#inflight) if (isJoin(pending)) this.#inflight.delete(id);
-    this.#queue = this.#queue.filter((pending) => !isJoin(pending));
+    const joins = [...this.#inflight.values()].filter(({ again }) => again);
+    for (const [id, { again: isJoin }] of this.#inflight) if (isJoin) this.#inflight.delete(id);
     this.#abandon();
     for (const call of this.#calls()) call.finish('reset');
     const epoch = this.#epoch;
@@ -479,7 +485,7 @@ export class Session extends Emitter {
 
   #probe(attempt) {
     this.#timer('probe', Math.min(PROBE.most, PROBE.first * 2 ** attempt), () => {
-      const ws = new WebSocket(Socket.url(this.#base), PROTOCOL);
+      const ws = this.#socket();
       ws.onerror = () => this.state === 'open' && this.carrier === 'sse' && this.#probe(attempt + 1);
       ws.onopen = () => {
         if (this.state !== 'open' || this.carrier === 'ws') return ws.close();
@@ -742,6 +748,7 @@ export class Call extends Emitter {
   streams = new Map();
   stale = false;
   #options = {};
+  #stream;
   #held = [];
   #candidates = [];
   #chain = Promise.resolve();
@@ -764,13 +771,10 @@ export class Call extends Emitter {
     return this.room.generations.get(this.key) ?? 0;
   }
 
-  get relayOnly() {
-    return this.#configuration().iceTransportPolicy === 'relay';
-  }
-
   accept(stream, options = {}) {
     if (this.pc || this.state === 'ended') return this;
-    this.#options = { ...options };
+    this.#options = options;
+    this.#stream = stream;
     const pc = (this.pc = new RTCPeerConnection(this.#configuration()));
     this.#become('connecting');
     if (options.data !== false) this.data = pc.createDataChannel('data', { negotiated: true, id: 0 });
@@ -834,12 +838,10 @@ export class Call extends Emitter {
     this.pc?.restartIce();
   }
 
-  /** Lets nothing pass but through a relay, or lifts that. */
+  /** Hangs up and calls again, through a relay alone or no longer so: a browser keeps a better way that it has. */
   forceRelay(on = true) {
-    if (this.#options.relay === on) return;
-    this.#options.relay = on;
-    this.configure();
-    this.restart();
+    this.close('relay');
+    return this.room.call(this.peer, this.#stream, { ...this.#options, relay: on });
   }
 
   configure() {
@@ -963,13 +965,13 @@ export class Call extends Emitter {
   async stats() {
     const report = await this.pc.getStats();
     const entries = [...report.values()];
-    const chosen = entries.find(({ type, selectedCandidatePairId }) => type === 'transport' && selectedCandidatePairId);
+    const chosen = entries.find(({ selectedCandidatePairId }) => selectedCandidatePairId);
     const pair = chosen
       ? report.get(chosen.selectedCandidatePairId)
       : entries.find((entry) => entry.type === 'candidate-pair' && (entry.selected ?? entry.state === 'succeeded'));
     const [local, remote] = [pair?.localCandidateId, pair?.remoteCandidateId].map((id) => report.get(id) ?? {});
     const now = { id: pair?.id, at: performance.now(), bytesSent: 0, bytesReceived: 0, ...pair };
-    const last = this.#last?.id === now.id ? this.#last : now;
+    const last = (this.#last?.id === now.id && this.#last) || now;
     this.#last = now;
     const rate = (key) => (8000 * (now[key] - last[key])) / (now.at - last.at || 1);
     const types = [local.candidateType, remote.candidateType];

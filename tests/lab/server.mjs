@@ -60,6 +60,12 @@ export class Server {
     return found.port;
   }
 
+  // HTTP begins to listen after the rest.
+  httpPort() {
+    const found = (lines) => lines.flatMap(parseListening).find(({ protocol }) => protocol === 'http')?.port;
+    return this.child.until(found, START_LIMIT, 'no HTTP');
+  }
+
   // What `turnpike credential` mints with the secret that the server made for itself.
   credential(subject) {
     const output = run(turnpikeBinary(), ['credential', '--state-dir', this.stateDir, '--ttl', '1h', subject], { env: cleanEnv() });

@@ -94,7 +94,9 @@ function showMedia() {
   $('share').setAttribute('aria-pressed', Boolean(media.screen));
   $('share').querySelector('.label').textContent = media.screen ? 'Stop sharing' : 'Share screen';
   $('preview-off').hidden = shown.video;
-  if ($('preview').srcObject !== media.stream) $('preview').srcObject = media.stream;
+  // An empty stream would keep the page from ever having loaded.
+  const picture = shown.video ? media.stream : null;
+  if ($('preview').srcObject !== picture) $('preview').srcObject = picture;
   $('media-note').textContent = media.note;
   if (!room) return;
   if (media.note) toast(media.note);
@@ -305,7 +307,9 @@ function showPeople() {
   $('count').textContent = peers.length + 1;
   const count = peers.length + 1;
   const wide = matchMedia('(min-width: 761px)').matches;
-  $('grid').style.setProperty('--columns', wide ? Math.ceil(Math.sqrt(count)) : count > 3 ? 2 : 1);
+  $('grid').dataset.count = count;
+  // Of two, oneself is a small picture in the other's.
+  $('grid').style.setProperty('--columns', count < 3 ? 1 : wide ? Math.ceil(Math.sqrt(count)) : count > 3 ? 2 : 1);
   const rows = [person(`${room.meta.name} (you)`, 'This is you')];
   for (const peer of peers) {
     const call = room.calls.get(`${peer.peer}/main`);
@@ -500,7 +504,7 @@ $('panel-close').addEventListener('click', closePanel);
 $('panel').addEventListener('keydown', ({ key }) => key === 'Escape' && closePanel());
 $('relay').addEventListener('change', ({ target }) => {
   relay = target.checked;
-  for (const call of room?.calls.values() ?? []) call.forceRelay(relay);
+  for (const call of [...(room?.calls.values() ?? [])]) if (links.has(call)) attach(call.forceRelay(relay));
   toast(relay ? 'Everything goes through the relay now' : 'The shortest way is taken now');
 });
 $('stage').addEventListener('drop', (event) => {
