@@ -15,6 +15,7 @@ const TOKEN_EXPIRED = 4502;
 const bytes = (text) => new TextEncoder().encode(text).length;
 const value = async (token, why) => (typeof token === 'function' ? token(why) : token);
 const differ = (one, other) => JSON.stringify(one) !== JSON.stringify(other);
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const backoff = ({ first, most }, attempt) => Math.random() * Math.min(most, first * 2 ** attempt);
 
 /** What was refused. */
@@ -198,7 +199,6 @@ export class Session extends Emitter {
     this.#connect();
   }
 
-  /** The current `RTCConfiguration`. */
   get configuration() {
     return { iceServers: this.ice?.servers ?? [], iceTransportPolicy: this.ice?.policy ?? 'all' };
   }
@@ -753,6 +753,8 @@ export class Call extends Emitter {
   #candidates = [];
   #chain = Promise.resolve();
   #offering = false;
+  #gathered;
+  #gathering = new Promise((resolve) => (this.#gathered = resolve));
   #offered;
   #first;
   #last;
@@ -781,7 +783,10 @@ export class Call extends Emitter {
     for (const [label, settings] of Object.entries(options.channels ?? {})) this.channel(label, settings);
     for (const track of stream?.getTracks() ?? []) pc.addTrack(track, stream);
     pc.onnegotiationneeded = () => this.#offer();
-    pc.onicecandidate = ({ candidate }) => candidate?.candidate && this.#signal('candidate', candidate.toJSON());
+    pc.onicecandidate = ({ candidate }) => {
+      this.#gathered();
+      if (candidate?.candidate) this.#signal('candidate', candidate.toJSON());
+    };
     pc.ondatachannel = ({ channel }) => this.emit('channel', channel);
     pc.ontrack = ({ track, streams, transceiver }) => {
       for (const one of streams) {
@@ -833,7 +838,6 @@ export class Call extends Emitter {
     return this.pc?.getSenders().find((sender) => sender.track === track);
   }
 
-  /** Gathers and checks anew, without a break in what flows. */
   restart() {
     this.pc?.restartIce();
   }
@@ -891,7 +895,7 @@ export class Call extends Emitter {
     } catch (error) {
       if (this.state === 'ended' && kind !== 'end') return;
       if (error.code === 'rate_limited') {
-        await new Promise((resolve) => setTimeout(resolve, error.retryMs ?? 500));
+        await pause(error.retryMs ?? 500);
         return this.#signal(kind, data, gen);
       }
       if (error.code === 'peer_not_found') this.finish('left');
@@ -937,6 +941,8 @@ export class Call extends Emitter {
       const collides = this.#offering || pc.signalingState !== 'stable';
       if (collides || glare) this.emit('glare', { polite });
       if (collides && !polite) return;
+      // Chromium may lose the transport of data channels if it rolls back before the first candidate.
+      if (collides) await Promise.race([this.#gathering, pause(500)]);
     }
     await pc.setRemoteDescription(data);
     if (kind === 'offer') {
@@ -961,7 +967,6 @@ export class Call extends Emitter {
     this.timer = setTimeout(look, 3000);
   }
 
-  /** How this call connects, and how well. */
   async stats() {
     const report = await this.pc.getStats();
     const entries = [...report.values()];
@@ -1000,7 +1005,6 @@ export class Call extends Emitter {
   }
 }
 
-/** Opens a session with the server at `url`, the page's own by default. */
 export function connect(url, options) {
   return new Session(url, options);
 }
