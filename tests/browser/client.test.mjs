@@ -154,6 +154,8 @@ for (const carriers of [['ws'], ['sse']]) {
         if (i === cut % 5) proxy.cut();
       }
       await resumed;
+      // The answers come by the new connections, so that the next cut finds them.
+      await Promise.all(sent);
     }
     const done = Promise.all([next(ours, 'message', ({ data }) => data === 'end'), next(theirs, 'message', ({ data }) => data === 'end')]);
     sent.push(ours.send('end'), theirs.send('end'));
