@@ -1,12 +1,13 @@
 // The session half of web/turnpike.js against the daemon, without a browser.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { Lab } from '../lab/lab.mjs';
-import { withLimit } from '../lab/proc.mjs';
+import { Child, withLimit } from '../lab/proc.mjs';
 import { startServer } from '../lab/server.mjs';
 import { connect, TurnpikeError } from '../../web/turnpike.js';
 import { Proxy } from './proxy.mjs';
@@ -56,7 +57,7 @@ function session(t, url, options) {
 }
 
 async function proxied(t, server = open) {
-  const proxy = await Proxy.start(server.http);
+  const proxy = await Proxy.start({ port: server.http });
   t.after(() => proxy.close());
   return proxy;
 }
@@ -133,40 +134,64 @@ test('closing releases the session at once, and reaches its own rooms', LIMIT, a
   assert.equal((await end).code, 1000);
 });
 
-for (const carriers of [['ws'], ['sse']]) {
-  test(`${CUTS} cuts over ${carriers}: nothing lost, nothing doubled, order kept`, LIMIT, async (t) => {
-    const proxy = await proxied(t);
-    const [a, b] = [session(t, proxy.url, { carriers }), session(t, proxy.url, { carriers })];
-    const name = newRoom();
-    const [ours, theirs] = [await a.join(name), await b.join(name)];
-    const heard = { a: [], b: [] };
-    let resets = 0;
-    for (const one of [a, b]) for (const type of ['reset', 'gap']) one.on(type, () => (resets += 1));
-    ours.on('message', ({ data }) => heard.a.push(data));
-    theirs.on('message', ({ data }) => heard.b.push(data));
-    const sent = [];
-    let number = 0;
-    for (let cut = 0; cut < CUTS; cut += 1) {
-      const resumed = Promise.all([next(a, 'resumed'), next(b, 'resumed')]);
-      for (let i = 0; i < 5; i += 1) {
-        number += 1;
-        sent.push(ours.send(number), theirs.send(number));
-        if (i === cut % 5) proxy.cut();
-      }
-      await resumed;
-      // The answers come by the new connections, so that the next cut finds them.
-      await Promise.all(sent);
+async function surviveCuts(t, proxy, carriers, carrier) {
+  const [a, b] = [session(t, proxy.url, { carriers }), session(t, proxy.url, { carriers })];
+  const name = newRoom();
+  const [ours, theirs] = [await a.join(name), await b.join(name)];
+  const heard = { a: [], b: [] };
+  let resets = 0;
+  for (const one of [a, b]) for (const type of ['reset', 'gap']) one.on(type, () => (resets += 1));
+  ours.on('message', ({ data }) => heard.a.push(data));
+  theirs.on('message', ({ data }) => heard.b.push(data));
+  const sent = [];
+  let number = 0;
+  for (let cut = 0; cut < CUTS; cut += 1) {
+    const resumed = Promise.all([next(a, 'resumed'), next(b, 'resumed')]);
+    for (let i = 0; i < 5; i += 1) {
+      number += 1;
+      sent.push(ours.send(number), theirs.send(number));
+      if (i === cut % 5) proxy.cut();
     }
-    const done = Promise.all([next(ours, 'message', ({ data }) => data === 'end'), next(theirs, 'message', ({ data }) => data === 'end')]);
-    sent.push(ours.send('end'), theirs.send('end'));
-    assert.deepEqual(new Set(await Promise.all(sent)), new Set([1]));
-    await done;
-    const all = [...Array.from({ length: number }, (_, i) => i + 1), 'end'];
-    assert.deepEqual(heard, { a: all, b: all });
-    assert.equal(resets, 0);
-    assert.deepEqual([a.carrier, b.carrier], [carriers[0], carriers[0]]);
+    await resumed;
+    // The answers come by the new connections, so that the next cut finds them.
+    await Promise.all(sent);
+  }
+  const done = Promise.all([next(ours, 'message', ({ data }) => data === 'end'), next(theirs, 'message', ({ data }) => data === 'end')]);
+  sent.push(ours.send('end'), theirs.send('end'));
+  assert.deepEqual(new Set(await Promise.all(sent)), new Set([1]));
+  await done;
+  const all = [...Array.from({ length: number }, (_, i) => i + 1), 'end'];
+  assert.deepEqual(heard, { a: all, b: all });
+  assert.equal(resets, 0);
+  assert.deepEqual([a.carrier, b.carrier], [carrier, carrier]);
+}
+
+for (const carrier of ['ws', 'sse']) {
+  test(`${CUTS} cuts over ${carrier}: nothing lost, nothing doubled, order kept`, LIMIT, async (t) => {
+    await surviveCuts(t, await proxied(t), [carrier], carrier);
   });
 }
+
+/** Starts an nginx as its package configures it in front of the daemon; resolves with the path of its socket. */
+async function nginx(port) {
+  const directory = lab.tempDir('nginx');
+  const socket = join(directory, 'nginx.socket');
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${directory}/${kind};`);
+  const configuration = `
+    daemon off; worker_processes 1; pid ${directory}/pid; error_log stderr notice; events {}
+    http { access_log off; ${temporary.join(' ')}
+      server { listen unix:${socket}; location / { proxy_pass http://127.0.0.1:${port}; } } }`;
+  writeFileSync(join(directory, 'nginx.conf'), configuration);
+  const child = lab.adopt(new Child('nginx', 'nginx', ['-e', 'stderr', '-c', join(directory, 'nginx.conf')]));
+  await child.until((lines) => lines.some((line) => line.includes('start worker process ')), STEP, 'no worker');
+  return socket;
+}
+
+test(`${CUTS} cuts through an nginx with its defaults, which knows no WebSocket and buffers`, LIMIT, async (t) => {
+  const proxy = await Proxy.start({ path: await nginx(open.http) });
+  t.after(() => proxy.close());
+  await surviveCuts(t, proxy, undefined, 'sse');
+});
 
 test('a proxy that refuses WebSockets leads to server-sent events, and back once it allows them', LIMIT, async (t) => {
   const proxy = await proxied(t);
@@ -255,7 +280,9 @@ test('after a reset what was on its way is unknown, never repeated', LIMIT, asyn
   const joined = next(room, 'joined');
   proxy.down = false;
   await Promise.all([lost, joined]);
+  const after = next(theirs, 'message', ({ data }) => data === 'after');
   await room.send('after');
+  await after;
   assert.deepEqual(heard, ['after']);
   await Promise.all([one.close(), other.close()]);
   await brief.stop();

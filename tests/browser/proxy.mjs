@@ -4,13 +4,14 @@ import { connect, createServer } from 'node:net';
 export class Proxy {
   #pairs = new Set();
 
-  constructor(port, host = '127.0.0.1') {
-    Object.assign(this, { target: { port, host }, down: false, upgrades: true, accepted: 0 });
+  constructor(target) {
+    Object.assign(this, { target, down: false, upgrades: true, accepted: 0 });
     this.server = createServer((socket) => this.#accept(socket));
   }
 
-  static async start(port, host) {
-    const proxy = new Proxy(port, host);
+  /** `target` is what `net.connect` takes: a port of this host, or the path of a socket. */
+  static async start(target) {
+    const proxy = new Proxy(target);
     await new Promise((resolve) => proxy.server.listen(0, '127.0.0.1', resolve));
     proxy.url = `http://127.0.0.1:${proxy.server.address().port}`;
     return proxy;
@@ -47,7 +48,9 @@ export class Proxy {
   cut() {
     for (const { socket, server } of this.#pairs) {
       socket.resetAndDestroy();
-      server.resetAndDestroy();
+      // A local socket knows no reset.
+      if (this.target.path) server.destroy();
+      else server.resetAndDestroy();
     }
   }
 

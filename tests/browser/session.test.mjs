@@ -143,7 +143,7 @@ test('when the browser is online again, the session is resumed at once', LIMIT, 
 
 test('where a proxy refuses WebSockets the browser uses server-sent events, and moves back on the same session', LIMIT, async (t) => {
   const { lab, port } = await loopback(t);
-  const proxy = await Proxy.start(port);
+  const proxy = await Proxy.start({ port });
   t.after(() => proxy.close());
   proxy.upgrades = false;
   const browser = new Browser(lab, 'chromium');
