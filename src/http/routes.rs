@@ -218,8 +218,9 @@ async fn whole<B: Buf>(
     if !is_json && headers.contains_key(CONTENT_TYPE) {
         return Err(Problem::UnsupportedType);
     }
+    let mut len = 0;
     let reading = async {
-        let (mut bytes, mut len) = (Vec::new(), 0);
+        let mut bytes = Vec::new();
         pin_mut!(body);
         while let Some(chunk) = body.next().await {
             let mut chunk = chunk.map_err(|_| Problem::BadRequest("the body breaks off".to_owned()))?;
@@ -234,9 +235,13 @@ async fn whole<B: Buf>(
                 chunk.advance(part_len);
             }
         }
-        if len > MAX_BODY { Err(Problem::TooLarge) } else { Ok(bytes) }
+        Ok(bytes)
     };
-    let bytes = tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(Problem::Timeout))?;
+    let read = tokio::time::timeout(BODY_TIME, reading).await;
+    if len > MAX_BODY {
+        return Err(Problem::TooLarge);
+    }
+    let bytes = read.unwrap_or(Err(Problem::Timeout))?;
     if !is_json && !bytes.is_empty() {
         return Err(Problem::UnsupportedType);
     }

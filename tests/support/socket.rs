@@ -1,9 +1,10 @@
 //! A signaling WebSocket that is read and written by hand.
 
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use socket2::{Domain, Type};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{self, Error, HandshakeError, Message, WebSocket};
@@ -30,9 +31,23 @@ pub fn upgrade(daemon: &Daemon, path: &str, protocols: &str) -> Request {
 
 /// Opens a socket, or returns the status of the refusal.
 pub fn try_open(daemon: &Daemon, request: Request) -> Result<(Socket, http::Response<()>), u16> {
-    let stream = TcpStream::connect(daemon.addr("http")).unwrap();
+    open_on(connect(daemon, Ipv4Addr::LOCALHOST, None), request)
+}
+
+/// Connects from an address of 127.0.0.0/8, with a receive buffer of some size.
+pub fn connect(daemon: &Daemon, source: Ipv4Addr, buffer: Option<usize>) -> TcpStream {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    buffer.map(|size| socket.set_recv_buffer_size(size).unwrap());
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&daemon.addr("http").into()).unwrap();
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Opens a socket on a connection, or returns the status of the refusal.
+pub fn open_on(stream: TcpStream, request: Request) -> Result<(Socket, http::Response<()>), u16> {
     match tungstenite::client(request, stream) {
         Ok((ws, response)) => Ok((Socket { ws, next_id: 1 }, response.map(|_| ()))),
         Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
@@ -43,19 +58,30 @@ pub fn try_open(daemon: &Daemon, request: Request) -> Result<(Socket, http::Resp
 impl Socket {
     /// Opens a socket on which nothing is said yet.
     pub fn open(daemon: &Daemon) -> Socket {
-        let opened = try_open(daemon, upgrade(daemon, "/v1/ws", "signal.v1.json"));
+        Socket::open_on(daemon, connect(daemon, Ipv4Addr::LOCALHOST, None))
+    }
+
+    /// Opens a socket on a connection, on which nothing is said yet.
+    pub fn open_on(daemon: &Daemon, stream: TcpStream) -> Socket {
+        let opened = open_on(stream, upgrade(daemon, "/v1/ws", "signal.v1.json"));
         opened.unwrap_or_else(|status| panic!("refused with {status}")).0
     }
 
     /// Opens a socket, says `hello`, and returns the `welcome` too.
-    pub fn hello(daemon: &Daemon, mut hello: Value) -> (Socket, Value) {
+    pub fn hello(daemon: &Daemon, hello: Value) -> (Socket, Value) {
         let mut socket = Socket::open(daemon);
-        hello["t"] = json!("hello");
-        socket.say(&hello);
-        let welcome = socket.hear();
-        assert_eq!(welcome["t"], "welcome", "{welcome}");
-        socket.next_id = welcome["last_id"].as_u64().unwrap() + 1;
+        let welcome = socket.greet(hello);
         (socket, welcome)
+    }
+
+    /// Says `hello` and returns the `welcome`.
+    pub fn greet(&mut self, mut hello: Value) -> Value {
+        hello["t"] = json!("hello");
+        self.say(&hello);
+        let welcome = self.hear();
+        assert_eq!(welcome["t"], "welcome", "{welcome}");
+        self.next_id = welcome["last_id"].as_u64().unwrap() + 1;
+        welcome
     }
 
     /// Sends a message as it is.
@@ -63,12 +89,18 @@ impl Socket {
         self.ws.send(Message::text(message.to_string())).unwrap();
     }
 
-    /// Sends a request under the next id, and returns its reply; what comes before it is dropped.
-    pub fn ask(&mut self, mut request: Value) -> Value {
+    /// Sends a request under the next id, which is returned.
+    pub fn request(&mut self, mut request: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = json!(id);
         self.say(&request);
+        id
+    }
+
+    /// Sends a request and returns its reply; what comes before it is dropped.
+    pub fn ask(&mut self, request: Value) -> Value {
+        let id = self.request(request);
         self.hear_until(|message| message["re"] == json!(id))
     }
 
