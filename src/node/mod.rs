@@ -10,6 +10,7 @@ mod web;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rand::TryRngCore;
@@ -34,7 +35,7 @@ use crate::node::web::{HubParts, Web};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
-/// Threads of the lobby. It does handshakes and rare things; the cores are the shards'.
+/// Most threads of the lobby. It does handshakes and rare things; the cores are the shards'.
 const LOBBY_THREADS: usize = 2;
 
 /// Pause after the host's addresses could not be read.
@@ -284,7 +285,8 @@ fn random_key() -> Result<[u8; 32], RunError> {
 
 fn lobby() -> io::Result<Runtime> {
     Builder::new_multi_thread()
-        .worker_threads(LOBBY_THREADS)
+        // Two threads of one core would only wake each other.
+        .worker_threads(available_parallelism().map_or(1, |cores| cores.get().min(LOBBY_THREADS)))
         .thread_name("lobby")
         .on_thread_start(net::lower_priority)
         .enable_all()
