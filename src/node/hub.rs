@@ -1,7 +1,10 @@
 //! The hub's task: it owns the hub, takes what connections and requests bring, and carries out what comes of it.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -23,6 +26,19 @@ use crate::time::{Mono, Now};
 const BATCH: usize = 128;
 /// Longest sleep where nothing is due.
 const REST: Duration = Duration::from_secs(3600);
+
+/// Lets every task run once that is ready to. (`yield_now` asks the kernel for more of them first.)
+async fn let_others_run() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// What ICE servers and their credentials are made of.
 pub(super) struct Issuer {
@@ -98,6 +114,11 @@ impl Task {
                 taken = self.inputs.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         return;
+                    }
+                    // Whoever is ready to read does so first: what they bring is taken together.
+                    let_others_run().await;
+                    while batch.len() < BATCH && let Ok(input) = self.inputs.try_recv() {
+                        batch.push(input);
                     }
                     let now = clock::now();
                     for input in batch.drain(..) {
