@@ -1,5 +1,6 @@
 //! Server-sent events: what the hub has for a connection as the body of a response (signaling.md §8).
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::mem;
 use std::pin::Pin;
@@ -90,7 +91,10 @@ impl Stream for Events {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let Poll::Ready(orders) = self.conn.line.poll_take(cx) else { return Poll::Pending };
+        let mut orders = VecDeque::new();
+        if self.conn.line.poll_take(cx, &mut orders).is_pending() {
+            return Poll::Pending;
+        }
         let mut text = String::new();
         for order in orders {
             match order {

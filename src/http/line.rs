@@ -9,6 +9,9 @@ use futures_util::task::AtomicWaker;
 
 use crate::signal::{CloseCode, Frame};
 
+/// Orders for which a list keeps its room.
+const USUAL_ORDERS: usize = 16;
+
 /// What a connection is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -52,14 +55,14 @@ impl Line {
         self.watcher.wake();
     }
 
-    /// Takes all orders as soon as there are any.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<VecDeque<Order>> {
-        self.poll(cx, |waiting| !waiting.orders.is_empty())
+    /// Takes all orders as soon as there are any, in exchange for a list whose room is used again.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Order>) -> Poll<()> {
+        self.poll(cx, into, |waiting| !waiting.orders.is_empty())
     }
 
     /// Takes all orders as soon as one of them is to close.
-    pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Poll<VecDeque<Order>> {
-        self.poll(cx, |waiting| waiting.is_closing)
+    pub(crate) fn poll_closing(&self, cx: &Context<'_>, into: &mut VecDeque<Order>) -> Poll<()> {
+        self.poll(cx, into, |waiting| waiting.is_closing)
     }
 
     /// Waits until an order to close has come, whoever takes it.
@@ -68,10 +71,21 @@ impl Line {
         if self.waiting().is_closing { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn poll(&self, cx: &Context<'_>, is_ready: impl Fn(&Waiting) -> bool) -> Poll<VecDeque<Order>> {
+    fn poll(
+        &self,
+        cx: &Context<'_>,
+        into: &mut VecDeque<Order>,
+        is_ready: impl Fn(&Waiting) -> bool,
+    ) -> Poll<()> {
         self.reader.register(cx.waker());
         let mut waiting = self.waiting();
-        if is_ready(&waiting) { Poll::Ready(mem::take(&mut waiting.orders)) } else { Poll::Pending }
+        if !is_ready(&waiting) {
+            return Poll::Pending;
+        }
+        into.clear();
+        into.shrink_to(USUAL_ORDERS);
+        mem::swap(&mut waiting.orders, into);
+        Poll::Ready(())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -88,20 +102,25 @@ mod tests {
     #[test]
     fn orders_come_out_in_order_and_the_first_asks_for_a_wake() {
         let (line, cx) = (Line::default(), &Context::from_waker(Waker::noop()));
-        assert_eq!(line.poll_take(cx), Poll::Pending);
+        let mut orders = VecDeque::new();
+        assert!(line.poll_take(cx, &mut orders).is_pending());
         assert_eq!([line.push(Order::Comment), line.push(Order::Close(CloseCode::Bye))], [true, false]);
-        let expected = VecDeque::from([Order::Comment, Order::Close(CloseCode::Bye)]);
-        assert_eq!(line.poll_take(cx), Poll::Ready(expected));
-        assert_eq!(line.poll_take(cx), Poll::Pending);
+        assert!(line.poll_take(cx, &mut orders).is_ready());
+        assert_eq!(orders, [Order::Comment, Order::Close(CloseCode::Bye)]);
+        assert!(line.poll_take(cx, &mut orders).is_pending());
         assert!(line.push(Order::Comment));
+        assert!(line.poll_take(cx, &mut orders).is_ready());
+        assert_eq!(orders, [Order::Comment]);
     }
 
     #[test]
     fn one_that_waits_for_the_end_sees_nothing_before_it() {
         let (line, cx) = (Line::default(), &Context::from_waker(Waker::noop()));
+        let mut orders = VecDeque::new();
         line.push(Order::Comment);
-        assert_eq!(line.poll_closing(cx), Poll::Pending);
+        assert!(line.poll_closing(cx, &mut orders).is_pending());
         line.push(Order::Close(CloseCode::Bye));
-        assert!(line.poll_closing(cx).is_ready());
+        assert!(line.poll_closing(cx, &mut orders).is_ready());
+        assert_eq!(orders.len(), 2);
     }
 }

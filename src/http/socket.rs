@@ -129,6 +129,7 @@ async fn serve(
             ws,
             conn,
             api: Arc::clone(&api),
+            orders: VecDeque::new(),
             control,
             entered: 0,
             written: 0,
@@ -144,6 +145,8 @@ struct Socket {
     ws: WebSocketStream<BoxedStream>,
     conn: Connection,
     api: Arc<Api>,
+    /// What was taken from the line.
+    orders: VecDeque<Order>,
     /// What is left for control frames.
     control: Bucket,
     /// Cost of the messages that are not yet flushed.
@@ -158,7 +161,7 @@ struct Socket {
 enum Step {
     Flushed(Result<(), Error>),
     Heard(Option<Result<Message, Error>>),
-    Told(VecDeque<Order>),
+    Told,
 }
 
 impl Socket {
@@ -166,7 +169,7 @@ impl Socket {
         loop {
             let step = poll_fn(|cx| self.poll_step(cx)).await;
             match step {
-                Step::Told(orders) => match self.enter(orders) {
+                Step::Told => match self.enter() {
                     Ok(None) => {}
                     Ok(Some(code)) => return self.part(code).await,
                     Err(_) => return self.lose().await,
@@ -198,22 +201,23 @@ impl Socket {
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         let line = &self.conn.line;
+        let orders = &mut self.orders;
         if self.is_dirty {
             if let Poll::Ready(flushed) = self.ws.poll_flush_unpin(cx) {
                 return Poll::Ready(Step::Flushed(flushed));
             }
-            if let Poll::Ready(orders) = line.poll_closing(cx) {
-                return Poll::Ready(Step::Told(orders));
+            if line.poll_closing(cx, orders).is_ready() {
+                return Poll::Ready(Step::Told);
             }
-        } else if let Poll::Ready(orders) = line.poll_take(cx) {
-            return Poll::Ready(Step::Told(orders));
+        } else if line.poll_take(cx, orders).is_ready() {
+            return Poll::Ready(Step::Told);
         }
         if self.is_deaf { Poll::Pending } else { self.ws.poll_next_unpin(cx).map(Step::Heard) }
     }
 
     /// Puts messages into the buffer, to be flushed together. Returns the code if one order is to close.
-    fn enter(&mut self, orders: VecDeque<Order>) -> Result<Option<CloseCode>, Error> {
-        for order in orders {
+    fn enter(&mut self) -> Result<Option<CloseCode>, Error> {
+        for order in self.orders.drain(..) {
             match order {
                 Order::Send(frame) => {
                     self.ws.start_send_unpin(Message::text(frame.text()))?;

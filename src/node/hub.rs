@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -117,9 +118,7 @@ impl Task {
                     }
                     // Whoever is ready to read does so first: what they bring is taken together.
                     let_others_run().await;
-                    while batch.len() < BATCH && let Ok(input) = self.inputs.try_recv() {
-                        batch.push(input);
-                    }
+                    self.inputs.recv_many(&mut batch, BATCH - taken).now_or_never();
                     let now = clock::now();
                     for input in batch.drain(..) {
                         self.take(now, input);

@@ -50,6 +50,8 @@ pub(super) struct Core<A, R> {
     pub(super) stats: Stats,
     /// Last reply or error, for a POST's answer.
     pub(super) last_reply: Option<Frame>,
+    /// Where bodies are put together before they are kept at their size.
+    pub(super) scratch: String,
     next_key: u64,
 }
 
@@ -117,6 +119,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             drain: None,
             stats: Stats::default(),
             last_reply: None,
+            scratch: String::new(),
             next_key: 0,
         }
     }

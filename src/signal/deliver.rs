@@ -1,5 +1,6 @@
 //! Frames on their way: into rings, out to connections, and what becomes of those that cannot stay.
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::rng::Rng;
@@ -17,13 +18,15 @@ use crate::time::Now;
 impl<A: Authority, R: Rng> Core<A, R> {
     /// Answers a request.
     pub(super) fn reply(&mut self, now: Now, key: SessionKey, re: u64, tell: Tell, rest: &str) {
-        let mut body = String::with_capacity(rest.len() + 32);
+        let mut body = mem::take(&mut self.scratch);
+        body.clear();
         push_number(&mut body, "\"re\":", re);
         if !rest.is_empty() {
             body.push(',');
             body.push_str(rest);
         }
-        self.push_reply(now, key, re, tell, body.into());
+        self.push_reply(now, key, re, tell, body.as_str().into());
+        self.scratch = body;
     }
 
     /// Answers a request with an error; `re` is 0 for what is no request.
@@ -79,8 +82,12 @@ impl<A: Authority, R: Rng> Core<A, R> {
         loop {
             let Some(session) = self.sessions.get_mut(&key) else { return };
             let Link::Live { conn, cursor } = &mut session.link else { return };
-            let has_room = self.conns.get(conn).is_some_and(|conn| conn.unwritten < window);
-            let Some(frame) = session.ring.frame(*cursor + 1).filter(|_| has_room) else { return };
+            if *cursor == session.ring.last()
+                || self.conns.get(conn).is_none_or(|conn| conn.unwritten >= window)
+            {
+                return;
+            }
+            let Some(frame) = session.ring.frame(*cursor + 1) else { return };
             *cursor += 1;
             session.sent = session.sent.max(*cursor);
             let conn = *conn;

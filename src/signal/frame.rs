@@ -73,9 +73,19 @@ impl Frame {
     /// Returns the message's text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut out = String::with_capacity(self.cost());
+        // Exactly: what is left over would be a second allocation on its way to the socket.
+        let mut out = String::with_capacity(self.len());
         self.write(&mut out);
         out
+    }
+
+    fn len(&self) -> usize {
+        let seq = match self.id {
+            FrameId::Seq(seq) => ",\"seq\":".len() + 1 + seq.checked_ilog10().unwrap_or(0) as usize,
+            FrameId::None | FrameId::Feed(..) => 0,
+        };
+        let body = if self.body.is_empty() { 0 } else { 1 + self.body.len() };
+        "{\"t\":\"\"}".len() + self.tell.label().len() + seq + body
     }
 
     /// Returns what the frame counts in the accounts of memory and of what is not yet written, in bytes: a
@@ -120,5 +130,12 @@ mod tests {
         let void = Frame { tell: Tell::Void, id: FrameId::Seq(7), body: "".into() };
         assert_eq!(void.text(), r#"{"t":"void","seq":7}"#);
         assert!(void.cost() >= void.text().len());
+        for seq in [0, 9, 10, 99, 100, u64::MAX] {
+            let text = frame(Tell::Message, FrameId::Seq(seq));
+            assert_eq!(
+                Frame { tell: Tell::Message, id: FrameId::Seq(seq), body: body.clone() }.len(),
+                text.len()
+            );
+        }
     }
 }

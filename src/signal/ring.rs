@@ -7,6 +7,9 @@ use crate::signal::frame::{Frame, FrameId, cost};
 use crate::signal::ids::{RoomKey, SessionKey};
 use crate::signal::names::Tell;
 
+/// Frames for which room is kept in an empty ring.
+const USUAL_ROOM: usize = 32;
+
 /// One frame as the ring keeps it.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -48,7 +51,7 @@ impl Ring {
         let entry = self.entries.pop_front()?;
         self.bytes -= cost(&entry.body);
         self.base += 1;
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && self.entries.capacity() > USUAL_ROOM {
             self.entries.shrink_to(8);
         }
         Some((self.base, entry))

@@ -33,7 +33,11 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let to = to.ok_or_else(|| Refusal::new(ErrorCode::PeerNotFound, "no such peer in the room"))?;
         let glare = signal.kind == Kind::Offer && self.has_offer(room_key, to, key, &signal.pc);
         let Some(room) = self.rooms.get(&room_key) else { return Ok(()) };
-        let Some(body) = signal_body(room, key, to, signal, glare) else { return Ok(()) };
+        self.scratch.clear();
+        if signal_body(&mut self.scratch, room, key, to, signal, glare).is_none() {
+            return Ok(());
+        }
+        let body: Arc<str> = self.scratch.as_str().into();
         self.spend(now, key, cost(&body))?;
         self.note_offer(room_key, key, to, signal);
         self.stats.glare += u64::from(glare);
@@ -167,20 +171,20 @@ impl<A: Authority, R: Rng> Core<A, R> {
 }
 
 fn signal_body(
+    body: &mut String,
     room: &Room,
     key: SessionKey,
     to: SessionKey,
     signal: &Signal<'_>,
     glare: bool,
-) -> Option<Arc<str>> {
+) -> Option<()> {
     let (sender, sender_ord) = room.peer(key)?;
     let (_, receiver_ord) = room.peer(to)?;
-    let mut body = String::with_capacity(signal.data.len() + 192);
-    push_text(&mut body, "\"room\":", &room.name);
-    push_text(&mut body, ",\"from\":", sender.peer.as_str());
-    push_text(&mut body, ",\"kind\":", signal.kind.label());
-    push_text(&mut body, ",\"pc\":", &signal.pc);
-    push_number(&mut body, ",\"gen\":", u64::from(signal.generation));
+    push_text(body, "\"room\":", &room.name);
+    push_text(body, ",\"from\":", sender.peer.as_str());
+    push_text(body, ",\"kind\":", signal.kind.label());
+    push_text(body, ",\"pc\":", &signal.pc);
+    push_number(body, ",\"gen\":", u64::from(signal.generation));
     body.push_str(",\"data\":");
     body.push_str(&signal.data);
     body.push_str(if is_polite(Some(receiver_ord), sender_ord) {
@@ -191,7 +195,7 @@ fn signal_body(
     if glare {
         body.push_str(",\"glare\":true");
     }
-    Some(body.into())
+    Some(())
 }
 
 fn message_body(room: &str, from: &str, speech: &Speech<'_>) -> Arc<str> {

@@ -12,8 +12,6 @@ use crate::dialect::{Dialect, Heard, Talk};
 use crate::link::{Link, connect};
 use crate::{Fallible, Options};
 
-/// Signals of each member that are on their way at saturation.
-const WINDOW: usize = 4;
 const SETTLE: Duration = Duration::from_millis(500);
 const MEASURE: Duration = Duration::from_secs(8);
 const QUIET: Duration = Duration::from_secs(30);
@@ -60,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
         writeln!(io::stdout(), "{}", outcome.report("fixed"))?;
         return Ok(());
     }
-    let full = load.saturate(MEASURE)?;
+    let full = load.saturate(options.number("--window")?, MEASURE)?;
     let half = load.offer(full.rate / 2, MEASURE)?;
     for (name, outcome) in [("saturated", full), ("half", half)] {
         writeln!(io::stdout(), "{}", outcome.report(name))?;
@@ -102,10 +100,10 @@ impl Load {
         Ok(Load { dialect, epoll, members, turn: 0, pid, latencies: Vec::new(), is_saturating: false })
     }
 
-    /// Keeps as many signals on their way as each member may have, for a time.
-    fn saturate(&mut self, time: Duration) -> Fallible<Outcome> {
+    /// Keeps so many signals of each member on their way for a time.
+    fn saturate(&mut self, window: u64, time: Duration) -> Fallible<Outcome> {
         self.is_saturating = true;
-        for _ in 0..WINDOW {
+        for _ in 0..window {
             for _ in 0..self.members.len() {
                 self.send(Instant::now())?;
             }
