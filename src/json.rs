@@ -371,7 +371,6 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Scans a string and returns it with its quotes.
     /// Skips blocks of a string in which nothing is special; without a branch inside, so that a block is one step.
     fn skip_plain(&mut self) {
         let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
@@ -380,6 +379,7 @@ impl<'a> Scanner<'a> {
         self.at += BLOCK * plain.count();
     }
 
+    /// Scans a string and returns it with its quotes.
     fn string(&mut self) -> Result<&'a str, Fault> {
         let from = self.at;
         if self.peek() != Some(b'"') {

@@ -6,9 +6,9 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -70,9 +70,16 @@ fn enter(daemon: &Daemon, room: &str) -> Socket {
 
 /// Two sessions that signal to each other, and a relayed stream between a client and a peer.
 struct Call {
-    is_over: Arc<AtomicBool>,
-    signals: JoinHandle<usize>,
-    relay: JoinHandle<usize>,
+    progress: Arc<Progress>,
+    threads: [JoinHandle<()>; 2],
+}
+
+/// How far a call has come.
+#[derive(Default)]
+struct Progress {
+    is_over: AtomicBool,
+    signals: AtomicUsize,
+    packets: AtomicUsize,
 }
 
 impl Call {
@@ -83,36 +90,46 @@ impl Call {
             socket.join("call");
             (socket, welcome["peer"].clone())
         });
-        let is_over = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::default());
         let signals = thread::spawn({
-            let is_over = Arc::clone(&is_over);
+            let progress = Arc::clone(&progress);
             move || {
-                let mut round = 0;
-                while !is_over.load(Ordering::Relaxed) {
+                while !progress.is_over.load(Ordering::Relaxed) {
                     let begun = Instant::now();
-                    round += 1;
+                    let round = progress.signals.load(Ordering::Relaxed);
                     signal(&mut ann.0, &mut bo, round);
                     signal(&mut bo.0, &mut ann, round);
                     assert!(begun.elapsed() < PATIENCE, "round {round} took {:?}", begun.elapsed());
+                    progress.signals.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(PACE);
                 }
-                round
             }
         });
         let server = daemon.addr("udp");
         let relay = thread::spawn({
-            let is_over = Arc::clone(&is_over);
+            let progress = Arc::clone(&progress);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            move || runtime.block_on(relay(server, &is_over))
+            move || runtime.block_on(relay(server, &progress))
         });
-        Call { is_over, signals, relay }
+        let call = Call { progress, threads: [signals, relay] };
+        call.wait_for_rounds(1);
+        call
     }
 
-    /// Ends the call, which has noticed nothing.
+    /// Ends the call, which has noticed nothing and goes on still.
     fn went_on(self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let rounds = [self.signals, self.relay].map(|one| one.join().unwrap());
-        assert!(rounds.iter().all(|rounds| *rounds > 0), "{rounds:?}");
+        self.wait_for_rounds(2);
+        self.progress.is_over.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    fn wait_for_rounds(&self, rounds: usize) {
+        let done = || [&self.progress.signals, &self.progress.packets].map(|one| one.load(Ordering::Relaxed));
+        let before = done();
+        while done().iter().zip(before).any(|(now, before)| *now < before + rounds) {
+            assert!(!self.threads.iter().any(JoinHandle::is_finished), "the call broke off");
+            thread::sleep(PACE);
+        }
     }
 }
 
@@ -123,16 +140,15 @@ fn signal(from: &mut Socket, to: &mut (Socket, Value), round: usize) {
     assert_eq!(to.0.hear_of("signal")["data"], json!(round));
 }
 
-async fn relay(server: std::net::SocketAddr, is_over: &AtomicBool) -> usize {
+async fn relay(server: SocketAddr, progress: &Progress) {
     let socket = UdpSocket::bind((CALLERS, 0)).await.unwrap();
     let client = turn_client(server, socket, "static", "secret").await;
     let conn = client.allocate().await.unwrap();
     let relayed = conn.local_addr().unwrap();
     let peer = UdpSocket::bind((CALLERS, 0)).await.unwrap();
     let mut buffer = [0; 1500];
-    let mut round = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        round += 1;
+    while !progress.is_over.load(Ordering::Relaxed) {
+        let round = progress.packets.load(Ordering::Relaxed);
         let payload = format!("packet {round}");
         let there_and_back = async {
             conn.send_to(payload.as_bytes(), peer.local_addr().unwrap()).await.unwrap();
@@ -143,10 +159,10 @@ async fn relay(server: std::net::SocketAddr, is_over: &AtomicBool) -> usize {
             assert_eq!(&buffer[..len], payload.as_bytes());
         };
         timeout(PATIENCE, there_and_back).await.unwrap();
+        progress.packets.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(PACE).await;
     }
     client.close().await.unwrap();
-    round
 }
 
 #[test]
@@ -276,7 +292,7 @@ fn what_is_no_request_is_answered_without_re_and_changes_nothing() {
 }
 
 #[test]
-fn ten_thousand_joins_at_once_are_limited_and_then_closed() {
+fn ten_thousand_joins_and_leaves_at_once_are_limited_and_then_closed() {
     let (daemon, call) = start(&[]);
     let mut socket = enter(&daemon, "joins");
     let begun = Instant::now();

@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,9 +16,12 @@ use support::signal_client::{Account, Carrier, Client};
 use support::socket::Socket;
 use support::wire::Wire;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const ROOM: usize = 4;
 const CUTS_OF_ONE: usize = 20;
+/// What takes half a minute is stuck after this.
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn flags() -> Vec<&'static str> {
     vec![
@@ -50,10 +54,13 @@ async fn survive(cuts: usize, carriers: &[Carrier]) {
         }
     }
     let mut accounts: BTreeMap<usize, Vec<Account>> = BTreeMap::new();
-    while let Some(ended) = running.join_next().await {
-        let (room, account) = ended.unwrap();
-        accounts.entry(room).or_default().push(account);
-    }
+    let all_ended = async {
+        while let Some(ended) = running.join_next().await {
+            let (room, account) = ended.unwrap();
+            accounts.entry(room).or_default().push(account);
+        }
+    };
+    timeout(LIMIT * u32::try_from(times).unwrap(), all_ended).await.expect("a session is lost, or stuck");
     accounts.values().for_each(|members| compare(members));
     let all = || accounts.values().flatten();
     let mut resumes: BTreeMap<&str, usize> = BTreeMap::new();

@@ -539,6 +539,7 @@ export class Room extends Emitter {
   generations = new Map();
   ver = 0;
   #options = {};
+  #joining;
 
   constructor(session, name) {
     super();
@@ -546,8 +547,13 @@ export class Room extends Emitter {
     this.name = name;
   }
 
-  async join(options = {}) {
-    if (this.joined) return this;
+  join(options = {}) {
+    if (this.joined) return Promise.resolve(this);
+    this.#joining ??= this.#join(options).finally(() => (this.#joining = undefined));
+    return this.#joining;
+  }
+
+  async #join(options) {
     this.session.rooms.set(this.name, this);
     this.#options = options;
     this.meta = options.meta ?? {};
@@ -921,7 +927,11 @@ export class Call extends Emitter {
 
   receive(message) {
     if (message.kind === 'end') return this.#hungUp(message);
-    if (!this.pc) return this.#held.push(message);
+    if (!this.pc) {
+      // A caller that never stops fills no page; its first offer is what the call is about.
+      if (this.#held.push(message) > REMEMBERED) this.#held.splice(1, 1);
+      return;
+    }
     this.#next(() => this.#negotiate(message));
   }
 
@@ -953,7 +963,9 @@ export class Call extends Emitter {
   }
 
   async #candidate(candidate) {
-    const { usernameFragment: name = '' } = candidate;
+    // The end of the candidates, which browsers find out by themselves.
+    if (!candidate) return;
+    const name = candidate.usernameFragment ?? '';
     if (this.pc.remoteDescription?.sdp.includes(`a=ice-ufrag:${name}`)) await this.pc.addIceCandidate(candidate);
     else if (this.#candidates.push(candidate) > REMEMBERED) this.#candidates.shift();
   }

@@ -44,6 +44,10 @@ impl Line {
     /// Adds an order. Returns whether it is the first, so that [`Line::wake`] is due before long.
     pub fn push(&self, order: Order) -> bool {
         let mut waiting = self.waiting();
+        // Behind what waits already a comment says nothing.
+        if order == Order::Comment && !waiting.orders.is_empty() {
+            return false;
+        }
         waiting.is_closing |= matches!(order, Order::Close(_));
         waiting.orders.push_back(order);
         waiting.orders.len() == 1
@@ -104,7 +108,9 @@ mod tests {
         let (line, cx) = (Line::default(), &Context::from_waker(Waker::noop()));
         let mut orders = VecDeque::new();
         assert!(line.poll_take(cx, &mut orders).is_pending());
-        assert_eq!([line.push(Order::Comment), line.push(Order::Close(CloseCode::Bye))], [true, false]);
+        let pushed =
+            [Order::Comment, Order::Comment, Order::Close(CloseCode::Bye)].map(|order| line.push(order));
+        assert_eq!(pushed, [true, false, false]);
         assert!(line.poll_take(cx, &mut orders).is_ready());
         assert_eq!(orders, [Order::Comment, Order::Close(CloseCode::Bye)]);
         assert!(line.poll_take(cx, &mut orders).is_pending());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -71,8 +71,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         say(messages, api, Some(Scope::Publish), |api, _, room, body| feed::publish(api, room, body)),
     ];
     let demo = api.settings.demo;
-    let nothing = warp::method().and(warp::path::full());
-    let nothing = nothing.map(move |method, path| unserved(method, path, demo)).boxed();
+    let nothing = warp::path::full().map(move |path| unserved(path, demo)).boxed();
     served.into_iter().rev().fold(nothing, |rest, route| route.or(rest).unify().boxed())
 }
 
@@ -248,7 +247,7 @@ async fn whole<B: Buf>(
     String::from_utf8(bytes).map_err(|_| Problem::BadRequest("the body is no UTF-8".to_owned()))
 }
 
-fn unserved(_method: Method, path: FullPath, demo: bool) -> Response {
+fn unserved(path: FullPath, demo: bool) -> Response {
     let path = path.as_str();
     let is_served = !pages::is_demo(path) || (demo && pages::is_page(path));
     let row = TABLE.iter().find(|(served, _)| is_served && is_at(served, path));

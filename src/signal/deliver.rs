@@ -185,6 +185,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let before = session.ring.bytes();
         session.ring.acknowledge(seq);
         session.acked = seq;
+        // What an earlier connection brought need not be sent over this one.
+        if let Link::Live { cursor, .. } = &mut session.link {
+            *cursor = seq.max(*cursor);
+        }
         session.lost.retain(|(lost, _)| *lost > seq);
         self.ring_bytes -= before - session.ring.bytes();
         self.mind_waiting(key);
@@ -239,7 +243,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             let Some(room) = self.rooms.get(key) else { return };
             if !room.feed.continues(*seen) {
                 self.stats.slow_closed += 1;
-                self.close_reader(now, conn, CloseCode::SlowConsumer);
+                self.shut(now, conn, CloseCode::SlowConsumer);
                 return;
             }
             let Some((tell, body)) = room.feed.get(*seen + 1).filter(|_| state.unwritten < WINDOW) else {

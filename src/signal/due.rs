@@ -7,6 +7,7 @@ use crate::signal::core::{Core, Role};
 use crate::signal::deadline::Due;
 use crate::signal::frame::{Frame, FrameId, push_number};
 use crate::signal::ids::{ConnId, SessionKey};
+use crate::signal::limits::WINDOW;
 use crate::signal::names::{Carrier, CloseCode, SessionEnd, Tell, Undelivered};
 use crate::time::{Mono, Now};
 
@@ -61,7 +62,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             Carrier::Feed | Carrier::Sse => state.told,
         };
         let due = quiet_since.after(interval).max(state.pinged.after(interval));
-        if is_session && now.mono >= due {
+        // Whoever does not read is not told more.
+        if is_session && now.mono >= due && state.unwritten < WINDOW {
             state.pinged = now.mono;
             let mut body = String::new();
             push_number(&mut body, "\"ts\":", now.unix);

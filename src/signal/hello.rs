@@ -122,7 +122,9 @@ impl<A: Authority, R: Rng> Core<A, R> {
         carrier: Carrier,
     ) -> Result<Start, CloseCode> {
         let session = self.sessions.get_mut(&key).ok_or(CloseCode::Internal)?;
-        if !draw(&mut session.messages, now.mono, self.limits.messages, 1) {
+        // `welcome` holds the rosters of all rooms: whoever owes bytes for the last one waits.
+        let owes = session.owes_until > now.mono;
+        if owes || !draw(&mut session.messages, now.mono, self.limits.messages, 1) {
             self.stats.rate_limited += 1;
             return Err(CloseCode::RateLimited);
         }

@@ -200,19 +200,25 @@ impl<A: Authority, R: Rng> Core<A, R> {
     pub(super) fn spend(&mut self, now: Now, key: SessionKey, bytes: usize) -> Result<(), Refusal> {
         let rate = self.limits.bytes;
         let Some(session) = self.sessions.get_mut(&key) else { return Ok(()) };
-        if draw(&mut session.bytes, now.mono, rate, bytes as u64) {
+        let debt = session.owes_until.since(now.mono);
+        if debt.is_zero() && draw(&mut session.bytes, now.mono, rate, bytes as u64) {
             return Ok(());
+        }
+        if bytes as u64 > rate.burst {
+            return Err(Refusal::new(ErrorCode::TooLarge, "more bytes for others than go out at once"));
         }
         self.stats.rate_limited += 1;
         let wait = session.bytes.wait(now.mono, rate.per_second, rate.burst, bytes as u64);
-        Err(Refusal::rate_limited("too many bytes for others", wait))
+        Err(Refusal::rate_limited("too many bytes for others", wait + debt))
     }
 
-    /// Counts bytes that are sent in any case.
+    /// Counts bytes that are sent in any case: what the bucket does not hold is owed.
     pub(super) fn charge(&mut self, now: Now, key: SessionKey, bytes: usize) {
         let rate = self.limits.bytes;
         if let Some(session) = self.sessions.get_mut(&key).filter(|_| rate.per_second != 0) {
-            session.bytes.take_up_to(now.mono, rate.per_second, rate.burst, bytes as u64);
+            let had = session.bytes.take_up_to(now.mono, rate.per_second, rate.burst, bytes as u64);
+            let owed = Duration::from_secs_f64((bytes as u64 - had) as f64 / rate.per_second as f64);
+            session.owes_until = session.owes_until.max(now.mono).after(owed);
         }
     }
 

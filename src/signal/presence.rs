@@ -5,6 +5,7 @@ use crate::signal::action::{Action, SessionTerms};
 use crate::signal::authority::Authority;
 use crate::signal::core::{Chore, Core, Role};
 use crate::signal::deadline::Due;
+use crate::signal::frame::cost;
 use crate::signal::ids::{ConnId, RoomKey, SessionKey};
 use crate::signal::names::{CloseCode, LeftReason, SessionEnd, Tell, Undelivered};
 use crate::signal::session::Link;
@@ -75,10 +76,6 @@ impl<A: Authority, R: Rng> Core<A, R> {
         }
     }
 
-    pub(super) fn close_reader(&mut self, now: Now, conn: ConnId, code: CloseCode) {
-        self.shut(now, conn, code);
-    }
-
     fn reader_gone(&mut self, now: Now, conn: ConnId, key: RoomKey) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         room.feed.readers.remove(&conn);
@@ -90,6 +87,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
 
     /// Tells rooms whether a session's client is there, where they do not know.
     pub(super) fn tell_status(&mut self, now: Now, key: SessionKey) {
+        // Nobody is left to be told.
+        if self.drain.is_some_and(|stop| stop <= now.mono) {
+            return;
+        }
         let Some(session) = self.sessions.get(&key) else { return };
         let (online, peer) = (session.is_live(), session.peer);
         let rooms: Vec<RoomKey> = session.rooms.iter().copied().collect();
@@ -105,6 +106,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             }
             room.ver += 1;
             let body = room.status_body(peer, online);
+            let copies = room.members.len() - 1;
+            self.charge(now, key, copies * cost(&body));
             self.broadcast(now, room_key, Some(key), Tell::PeerStatus, &body);
         }
     }

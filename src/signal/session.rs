@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) messages: Bucket,
     pub(super) refused: Bucket,
     pub(super) bytes: Bucket,
+    /// When bytes are paid for that the bucket did not hold.
+    pub(super) owes_until: Mono,
     /// Offers to peers that those have not answered.
     pub(super) offers: BTreeSet<(RoomKey, SessionKey, Box<str>)>,
 }
@@ -94,6 +96,7 @@ impl Session {
             messages: Bucket::full(now.mono, limits.messages.burst),
             refused: Bucket::full(now.mono, limits.messages.burst),
             bytes: Bucket::full(now.mono, limits.bytes.burst),
+            owes_until: now.mono,
             offers: BTreeSet::new(),
         }
     }

@@ -39,9 +39,6 @@ impl<A: Authority, R: Rng> Core<A, R> {
         }
         let body: Arc<str> = self.scratch.as_str().into();
         self.spend(now, key, cost(&body))?;
-        self.note_offer(room_key, key, to, signal);
-        self.stats.glare += u64::from(glare);
-
         let note = Note { sender: key, re: id, room: room_key };
         let is_live = |session: &Session| session.is_live();
         if signal.ttl_ms == Some(0) && !self.sessions.get(&to).is_some_and(is_live) {
@@ -51,6 +48,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             }
             return Ok(());
         }
+        self.note_offer(room_key, key, to, signal);
+        self.stats.glare += u64::from(glare);
         let entry = Entry { tell: Tell::Signal, body, re: 0, note: Some(note) };
         let seq = self.push_entry(now, to, entry);
         let delivered = self.sessions.get(&to).is_some_and(is_live);
@@ -74,10 +73,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
         match signal.kind {
             Kind::Offer => {
                 if let Some(session) = self.sessions.get_mut(&from) {
-                    session.offers.insert((room, to, signal.pc.as_ref().into()));
-                    if session.offers.len() > MAX_OFFERS {
+                    if session.offers.len() >= MAX_OFFERS {
                         session.offers.pop_first();
                     }
+                    session.offers.insert((room, to, signal.pc.as_ref().into()));
                 }
             }
             Kind::Answer | Kind::End => {

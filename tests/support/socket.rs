@@ -37,7 +37,9 @@ pub fn try_open(daemon: &Daemon, request: Request) -> Result<(Socket, http::Resp
 /// Connects from an address of 127.0.0.0/8, with a receive buffer of some size.
 pub fn connect(daemon: &Daemon, source: Ipv4Addr, buffer: Option<usize>) -> TcpStream {
     let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    buffer.map(|size| socket.set_recv_buffer_size(size).unwrap());
+    if let Some(size) = buffer {
+        socket.set_recv_buffer_size(size).unwrap();
+    }
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect(&daemon.addr("http").into()).unwrap();
     let stream = TcpStream::from(socket);

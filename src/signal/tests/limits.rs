@@ -164,3 +164,57 @@ fn an_address_has_so_many_sessions_and_those_that_are_absent_count() {
     world.advance_with(&[&first], secs(31));
     world.client();
 }
+
+#[test]
+fn what_never_fits_into_the_burst_is_too_large_and_not_to_be_tried_again() {
+    let limits = Limits { bytes: Rate { per_second: 10_000, burst: 20_000 }, ..generous() };
+    let mut world = World::with(true, limits);
+    let (mut a, _b) = world.pair();
+    let refused = world.ask(&mut a, json!({"t": "send", "room": "tea", "data": "x".repeat(21_000)}));
+    assert_eq!(refused["code"], "too_large");
+    assert!(refused.get("retry_ms").is_none(), "{refused}");
+}
+
+#[test]
+fn rosters_of_a_resume_are_owed_and_who_owes_waits() {
+    let limits = Limits { bytes: Rate { per_second: 10_000, burst: 20_000 }, ..generous() };
+    let mut world = World::with(true, limits);
+    let (mut a, mut b) = world.pair();
+    let mut seq = 0;
+    for room in 0..10 {
+        let meta = json!({"name": "x".repeat(3000)});
+        world.ask(&mut b, json!({"t": "join", "room": room.to_string(), "meta": meta}));
+        seq = world.join(&mut a, &room.to_string())["seq"].as_u64().unwrap();
+        world.advance_with(&[&a, &b], secs(2));
+    }
+    world.cut(&a);
+    world.resume(&mut a, seq);
+    assert_eq!(a.welcome["resumed"], true);
+    world.cut(&a);
+    let hello = json!({"t": "hello", "resume": a.secret(), "last_seq": seq});
+    let early = world.socket();
+    world.say(early, &hello);
+    assert_eq!(world.bye_of(early), 4004);
+    world.advance(secs(10));
+    let late = world.socket();
+    world.say(late, &hello);
+    assert_eq!(world.next(late)["resumed"], true);
+}
+
+#[test]
+fn an_offer_that_does_not_wait_makes_no_glare() {
+    let mut world = World::open();
+    let (mut a, mut b) = world.pair();
+    world.cut(&b);
+    let offer = |to: &str| {
+        json!({"t": "signal", "room": "tea", "to": to, "kind": "offer", "pc": "p", "gen": 1, "ttl_ms": 0,
+            "data": {}})
+    };
+    assert_eq!(world.ask(&mut a, offer(&b.peer()))["delivered"], false);
+    world.resume(&mut b, 1);
+    world.read(a.conn);
+    world.read(b.conn);
+    world.ask(&mut b, offer(&a.peer()));
+    let told = world.read(a.conn);
+    assert!(told.last().unwrap().get("glare").is_none(), "{told:?}");
+}

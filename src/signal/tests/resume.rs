@@ -300,3 +300,26 @@ fn an_expired_token_beside_resume_leaves_the_session_as_it_was() {
     world.resume(&mut b, 1);
     assert_eq!(b.welcome["resumed"], true);
 }
+
+#[test]
+fn what_an_earlier_connection_brought_may_be_acknowledged_while_it_comes_again() {
+    let mut world = World::open();
+    let (mut a, mut b) = world.pair();
+    for _ in 0..30 {
+        world.ask(&mut a, json!({"t": "send", "room": "tea", "data": "x".repeat(30_000)}));
+    }
+    let last = world.read(b.conn).last().unwrap()["seq"].clone();
+    // On its next connection it reads nothing, and knows all the same.
+    let hello = json!({"t": "hello", "resume": b.secret(), "last_seq": 1});
+    let conn = world.socket();
+    world.stall(conn);
+    world.say(conn, &hello);
+    (b.conn, b.welcome) = (conn, world.next(conn));
+    world.read(conn);
+    world.say(conn, &json!({"t": "pong", "ack": last}));
+    assert_eq!(world.ask(&mut a, json!({"t": "send", "room": "tea", "data": "next"}))["n"], 1);
+    world.unstall(conn);
+    let told = world.read(conn);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["data"], &told[0]["seq"]), (&json!("next"), &json!(last.as_u64().unwrap() + 1)));
+}
