@@ -10,6 +10,8 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Room that is made for the members of an object: no request has more.
 const USUAL_MEMBERS: usize = 10;
+/// Keys of an object that are compared each with each, which is quicker than to sort so few.
+const FEW_KEYS: usize = 16;
 /// Bytes of a string that are judged together.
 const BLOCK: usize = 16;
 
@@ -290,8 +292,13 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let level = self.levels.pop().ok_or(Fault::Syntax)?;
         let keys = &mut self.keys[level.keys..];
-        keys.sort_unstable();
-        let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
+        let repeated = if keys.len() <= FEW_KEYS {
+            // Most differ in length already.
+            keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key))
+        } else {
+            keys.sort_unstable();
+            keys.windows(2).any(|pair| pair[0] == pair[1])
+        };
         self.keys.truncate(level.keys);
         if repeated { Err(Fault::RepeatedKey) } else { Ok(()) }
     }

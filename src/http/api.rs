@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::auth::{ApiKeys, KeyIndex, Minted, Origins, Scope, Scopes};
 use crate::bucket::Bucket;
+use crate::http::bodies::Bodies;
 use crate::http::feed_ticket::Tickets;
 use crate::http::peer::TrustedProxies;
 use crate::http::problem::Problem;
@@ -79,6 +80,7 @@ pub(crate) struct Api {
     pub(crate) tickets: Tickets,
     /// Says that no more requests are taken; what still goes on holds a receiver.
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) bodies: Arc<Bodies>,
     budgets: Mutex<Vec<Bucket>>,
 }
 
@@ -86,7 +88,8 @@ impl Api {
     pub(crate) fn new(settings: Settings, backend: Box<dyn Backend>) -> Api {
         let budgets = vec![Bucket::full(backend.now().mono, BURST); settings.keys.len()];
         let tickets = Tickets::new(settings.ticket_key);
-        Api { settings, backend, tickets, stop: watch::Sender::new(false), budgets: Mutex::new(budgets) }
+        let stop = watch::Sender::new(false);
+        Api { settings, backend, tickets, stop, bodies: Arc::default(), budgets: Mutex::new(budgets) }
     }
 
     /// Lets a request pass whose key has the scope and requests left.

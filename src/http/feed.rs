@@ -73,6 +73,7 @@ fn refused(refusal: FeedRefusal) -> Problem {
         FeedRefusal::BadRequest => Problem::BadRequest("that is no name of a room".into()),
         FeedRefusal::Draining => Problem::NotReady,
         FeedRefusal::Forbidden => Problem::Forbidden("the token does not permit to observe this room"),
+        FeedRefusal::RateLimited(wait) => Problem::RateLimited(wait),
         FeedRefusal::RoomFull => Problem::RoomFull,
         FeedRefusal::Unauthorized => Problem::Unauthorized,
         FeedRefusal::TokenExpired => Problem::TokenExpired,

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod api;
+mod bodies;
 mod call;
 mod credentials;
 mod events;

@@ -98,9 +98,11 @@ impl Problem {
             Problem::TokenExpired => {
                 (StatusCode::UNAUTHORIZED, "token_expired", "the join token is past its expiry")
             }
-            Problem::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 65536 bytes")
-            }
+            Problem::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "a body has at most 65536 bytes, and each message in it as many as --max-message says",
+            ),
             Problem::TooManyConnections => {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many connections from this address")
             }

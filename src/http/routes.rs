@@ -18,12 +18,15 @@ use crate::http::call::{Call, Hangup};
 use crate::http::peer::Peer;
 use crate::http::problem::{Problem, respond};
 use crate::http::{credentials, feed, openapi, pages, session, socket, tokens};
+use crate::signal::AddressKey;
 
 /// Largest body in bytes.
 const MAX_BODY: usize = 64 << 10;
 /// Bytes of a body that is too large which are read all the same: a client that still sends when the answer comes may
 /// never see it.
 const MAX_DISCARDED: usize = 16 << 20;
+/// When an address that sends too many bodies at once tries again.
+const BODY_RETRY: Duration = Duration::from_secs(1);
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -129,7 +132,10 @@ where
                     if let Some(scope) = scope {
                         api.authorize(&call.headers, scope)?;
                     }
+                    let on_its_way = api.bodies.begin(AddressKey::of(call.peer.addr.ip()));
+                    let on_its_way = on_its_way.ok_or(Problem::RateLimited(BODY_RETRY))?;
                     let body = whole(&call.headers, body).await?;
+                    drop(on_its_way);
                     answer(api, call, room, body).await
                 };
                 let mut response = respond(answered.await);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -149,11 +149,6 @@ impl Front {
         let (mut head, body) = request.into_parts();
         let proxies = &self.api.settings.proxies;
         let peer = proxies.client(self.remote, &head.headers);
-        let place = proxies.trust(self.remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
-        if self.is_over || place.as_ref().is_some_and(Option::is_none) {
-            return one_too_many();
-        }
-        let place = place.flatten();
         let host = proxies.host(self.remote, &head.headers);
         if self.api.settings.local_only && !origin::is_local(&head, host) {
             return Problem::Forbidden("with --demo this server answers to the name localhost alone")
@@ -167,26 +162,38 @@ impl Front {
                 Judgment::Answered(response) => return response,
             }
         }
+        let place = proxies.trust(self.remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
+        if self.is_over || place.as_ref().is_some_and(Option::is_none) {
+            return marked(one_too_many(), origin, is_api);
+        }
+        let place = place.flatten();
+        // A stream of HTTP/2 shares its connection with others, which shall not end with it.
+        let hangup = if head.version == Version::HTTP_2 { Hangup::default() } else { self.hangup.clone() };
         head.extensions.insert(peer);
-        head.extensions.insert(self.hangup.clone());
+        head.extensions.insert(hangup);
         if let Some(place) = place.clone() {
             head.extensions.insert(place);
         }
         let mut service = warp::service(self.routes);
-        let Ok(mut response) = service.call(Request::from_parts(head, body)).await;
+        let Ok(response) = service.call(Request::from_parts(head, body)).await;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
         }
-        let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        match origin {
-            Some(origin) => origin::mark(headers, origin),
-            None if is_api => origin::vary(headers),
-            None => {}
-        }
-        response
+        marked(response, origin, is_api)
     }
+}
+
+/// Puts what every answer says of itself on it.
+fn marked(mut response: Response, origin: Option<HeaderValue>, is_api: bool) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    match origin {
+        Some(origin) => origin::mark(headers, origin),
+        None if is_api => origin::vary(headers),
+        None => {}
+    }
+    response
 }
 
 /// Tells a client that it has too many connections, and closes this one.

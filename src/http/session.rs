@@ -73,6 +73,7 @@ pub(crate) async fn read(api: Arc<Api>, call: Call) -> Result<Response, Problem>
         Ok(()) => Ok(response),
         Err(EventsRefusal::Gap) => Err(Problem::Conflict("the ring does not hold what follows: say hello")),
         Err(EventsRefusal::Gone) => Err(Problem::Gone),
+        Err(EventsRefusal::RateLimited(wait)) => Err(Problem::RateLimited(wait)),
         Err(EventsRefusal::Unauthorized) => Err(Problem::Unauthorized),
     }
 }
@@ -88,6 +89,7 @@ pub(crate) async fn post(api: Arc<Api>, call: Call, body: String) -> Result<Resp
         Posted::Gone => Err(Problem::Gone),
         Posted::Hole { expected, replies } => Err(Problem::Hole { expected, replies: array(&replies) }),
         Posted::RateLimited { .. } => Err(Problem::RateLimited(RETRY)),
+        Posted::TooLarge => Err(Problem::TooLarge),
         Posted::Unauthorized => Err(Problem::Unauthorized),
     }
 }

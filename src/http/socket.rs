@@ -111,6 +111,9 @@ async fn serve(
     let Ok(upgraded) = upgrade.await else { return };
     let Ok(parts) = downcast::<TokioIo<BoxedStream>>(upgraded) else { return };
     let stream = parts.io.into_inner();
+    // A copy: the bytes lie in the buffer of HTTP, which is large and would live as long as they do.
+    let read = parts.read_buf.to_vec();
+    drop(parts.read_buf);
     tokio::spawn(async move {
         let limit = Some(api.settings.max_message).filter(|limit| *limit != 0).unwrap_or(LARGEST_MESSAGE);
         let config = WebSocketConfig::default()
@@ -118,7 +121,6 @@ async fn serve(
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        let read = parts.read_buf.to_vec();
         let ws = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
         let conn = api.backend.signaling().connection();
         let opened = Input::Open { address, conn: conn.clone(), bearer };

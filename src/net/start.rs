@@ -78,11 +78,11 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Returns how many connections there may be in all under a limit of open files: about half, the rest is for
-    /// relays.
+    /// Returns how many connections there may be in all under a limit of open files: all but a sixteenth, which is
+    /// left to relays whoever connects.
     #[must_use]
     pub fn total(nofile: u64) -> usize {
-        usize::try_from(nofile / 2).unwrap_or(usize::MAX).max(64)
+        usize::try_from(nofile - nofile / 16).unwrap_or(usize::MAX).max(64)
     }
 }
 

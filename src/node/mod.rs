@@ -35,7 +35,7 @@ use crate::node::web::{HubParts, Web};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
-/// Most threads of the lobby. It does handshakes and rare things; the cores are the shards'.
+/// Threads of the lobby where there is more than one core. It does handshakes and rare things; the cores are the shards'.
 const LOBBY_THREADS: usize = 2;
 
 /// Pause after the host's addresses could not be read.
@@ -131,6 +131,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
         let running = bound
             .start(spec, runtime.handle())
             .map_err(RunError::system("the media threads cannot be started"))?;
+        if has_one_core() {
+            // After the media threads, which would inherit it.
+            net::lower_priority();
+        }
         let leases = Leases::new(leases, setup::longest_credential(config), running.shards().to_vec());
         let HubParts { issuer, inputs, drain } = hub;
         let (settings, limits) = (setup::signal_settings(config), setup::signal_limits(config));
@@ -284,13 +288,20 @@ fn random_key() -> Result<[u8; 32], RunError> {
 }
 
 fn lobby() -> io::Result<Runtime> {
+    if has_one_core() {
+        return Builder::new_current_thread().enable_all().build();
+    }
     Builder::new_multi_thread()
-        // Two threads of one core would only wake each other.
-        .worker_threads(available_parallelism().map_or(1, |cores| cores.get().min(LOBBY_THREADS)))
+        .worker_threads(LOBBY_THREADS)
         .thread_name("lobby")
         .on_thread_start(net::lower_priority)
         .enable_all()
         .build()
+}
+
+/// Tells whether threads of the lobby would only wake each other, so that this one does its work.
+fn has_one_core() -> bool {
+    available_parallelism().is_ok_and(|cores| cores.get() == 1)
 }
 
 /// What a signal asks for.

@@ -45,6 +45,10 @@ pub(super) struct Core<A, R> {
     /// What is to be done when the present step is over.
     pub(super) chores: VecDeque<Chore>,
     pub(super) ring_bytes: usize,
+    /// Sessions whose rings were heavy when they were last looked at.
+    pub(super) heavy: BTreeSet<SessionKey>,
+    /// Bytes of the feeds of all rooms.
+    pub(super) feed_bytes: usize,
     /// When the server stops, once it is about to.
     pub(super) drain: Option<Mono>,
     pub(super) stats: Stats,
@@ -73,8 +77,8 @@ pub(super) struct Conn {
 pub(super) enum Role {
     /// Says `hello` next; the token came with the upgrade.
     Newcomer { bearer: Option<String> },
-    /// Reads a room's feed; `seen` was the last event.
-    Reader { room: RoomKey, seen: u64 },
+    /// Reads a room's feed; `seen` was the last event, `uid` is whom the token names.
+    Reader { room: RoomKey, seen: u64, uid: Option<Arc<str>> },
     /// Carries a session.
     Session(SessionKey),
 }
@@ -116,6 +120,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             out: VecDeque::new(),
             chores: VecDeque::new(),
             ring_bytes: 0,
+            heavy: BTreeSet::new(),
+            feed_bytes: 0,
             drain: None,
             stats: Stats::default(),
             last_reply: None,
@@ -176,8 +182,13 @@ impl<A: Authority, R: Rng> Core<A, R> {
         self.out.push_back(Action::Send { conn, frame });
     }
 
-    /// Draws one message from an address's rate; else says how long to wait.
-    pub(super) fn draw_address(&mut self, now: Now, address: AddressKey) -> Result<(), Duration> {
+    /// Draws messages from an address's rate; else says how long to wait.
+    pub(super) fn draw_address(
+        &mut self,
+        now: Now,
+        address: AddressKey,
+        messages: u64,
+    ) -> Result<(), Duration> {
         let rate = self.limits.messages_per_address;
         if rate.per_second == 0 {
             return Ok(());
@@ -185,8 +196,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let full = || Address { bucket: Bucket::full(now.mono, rate.burst), used: now.mono };
         let state = self.addresses.entry(address).or_insert_with(full);
         state.used = now.mono;
-        let drawn = draw(&mut state.bucket, now.mono, rate, 1);
-        let wait = state.bucket.wait(now.mono, rate.per_second, rate.burst, 1);
+        // What is more than the burst would never be had.
+        let messages = messages.min(rate.burst);
+        let drawn = draw(&mut state.bucket, now.mono, rate, messages);
+        let wait = state.bucket.wait(now.mono, rate.per_second, rate.burst, messages);
         if !self.deadlines.is_set(Due::Address(address)) {
             self.deadlines.set(Due::Address(address), now.mono.after(self.address_memory()));
         }
@@ -247,6 +260,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             return;
         }
         if let Some(room) = self.rooms.remove(&key) {
+            self.feed_bytes -= room.feed.bytes();
             self.rooms_by_name.remove(&room.name);
             self.deadlines.clear(Due::State(key));
             self.deadlines.clear(Due::Feed(key));

@@ -8,7 +8,9 @@ use crate::signal::authority::Authority;
 use crate::signal::core::{Chore, Core, Role};
 use crate::signal::frame::{Frame, FrameId, cost, push_number, push_text};
 use crate::signal::ids::{ConnId, PeerId, RoomKey, SessionKey};
-use crate::signal::limits::{MAX_LOST, RING_BYTES, RING_FRAMES, WINDOW, over};
+use crate::signal::limits::{
+    FEED_BYTES, HEAVY_RING, LEAN_FEED_BYTES, MAX_LOST, RING_BYTES, RING_FRAMES, WINDOW, over,
+};
 use crate::signal::names::{CloseCode, Tell, Undelivered};
 use crate::signal::refusal::Refusal;
 use crate::signal::ring::{Entry, Note};
@@ -66,6 +68,9 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let session = self.sessions.get_mut(&key)?;
         self.ring_bytes += cost(&entry.body);
         let seq = session.ring.push(entry);
+        if session.ring.bytes() > HEAVY_RING {
+            self.heavy.insert(key);
+        }
         match session.link {
             Link::Live { .. } => self.flush(now, key, WINDOW),
             Link::Absent { since } => {
@@ -116,9 +121,13 @@ impl<A: Authority, R: Rng> Core<A, R> {
         }
     }
 
-    /// Holds all rings together to their bound: the longest absent lose theirs, then whoever is told too much.
+    /// Holds all rings together to their bound: the largest lose half, then the longest absent theirs, then whoever
+    /// is told too much.
     fn bound_memory(&mut self, now: Now, told: SessionKey) {
         while over(self.ring_bytes, self.limits.ring_memory) {
+            if self.lighten(now, told) {
+                continue;
+            }
             let length = |key: SessionKey| self.sessions.get(&key).map_or(0, |session| session.ring.len());
             // The newest frame stays, as in a ring by itself.
             let kept = |key: SessionKey| usize::from(key == told);
@@ -137,6 +146,29 @@ impl<A: Authority, R: Rng> Core<A, R> {
                 Link::Live { .. } | Link::Absent { .. } => self.drop_oldest(told),
             }
         }
+    }
+
+    /// Takes half of what it holds from the largest ring, if there is a heavy one; says whether it did.
+    fn lighten(&mut self, now: Now, told: SessionKey) -> bool {
+        let sessions = &self.sessions;
+        let size = |key: &SessionKey| sessions.get(key).map_or(0, |session| session.ring.bytes());
+        self.heavy.retain(|key| size(key) > HEAVY_RING);
+        let Some(largest) = self.heavy.iter().copied().max_by_key(size) else { return false };
+        let half = size(&largest) / 2;
+        // The newest frame stays, as in a ring by itself.
+        let kept = usize::from(largest == told);
+        let mut is_lighter = false;
+        while let Some(session) = self.sessions.get(&largest)
+            && session.ring.bytes() > half
+            && session.ring.len() > kept
+        {
+            match session.link {
+                Link::Live { cursor, .. } if cursor <= session.ring.base() => self.slow(now, largest),
+                Link::Live { .. } | Link::Absent { .. } => self.drop_oldest(largest),
+            }
+            is_lighter = true;
+        }
+        is_lighter
     }
 
     /// Closes the connection of a client that does not read.
@@ -228,7 +260,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
     /// Tells the readers of a room's feed.
     pub(super) fn push_feed(&mut self, now: Now, key: RoomKey, tell: Tell, body: &Arc<str>) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
-        room.feed.push(tell, body);
+        let is_lean = over(self.feed_bytes, self.limits.ring_memory / 4);
+        let before = room.feed.bytes();
+        room.feed.push(tell, body, if is_lean { LEAN_FEED_BYTES } else { FEED_BYTES });
+        self.feed_bytes = self.feed_bytes + room.feed.bytes() - before;
         let readers: Vec<ConnId> = room.feed.readers.iter().copied().collect();
         for reader in readers {
             self.flush_reader(now, reader);
@@ -239,7 +274,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
     pub(super) fn flush_reader(&mut self, now: Now, conn: ConnId) {
         loop {
             let Some(state) = self.conns.get_mut(&conn) else { return };
-            let Role::Reader { room: key, seen } = &mut state.role else { return };
+            let Role::Reader { room: key, seen, .. } = &mut state.role else { return };
             let Some(room) = self.rooms.get(key) else { return };
             if !room.feed.continues(*seen) {
                 self.stats.slow_closed += 1;

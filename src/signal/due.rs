@@ -20,6 +20,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             Due::Feed(room) => {
                 let room = self.rooms.get_mut(&room).filter(|room| !room.feed.has_readers());
                 if let Some(room) = room {
+                    self.feed_bytes -= room.feed.bytes();
                     room.feed.forget();
                 }
             }

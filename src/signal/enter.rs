@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::auth::{JoinToken, Permissions};
 use crate::rng::Rng;
 use crate::signal::authority::Authority;
-use crate::signal::core::Core;
+use crate::signal::core::{Core, Role};
 use crate::signal::deadline::Due;
 use crate::signal::frame::{cost, push_number};
-use crate::signal::ids::{PeerId, RoomKey, SessionKey};
+use crate::signal::ids::{ConnId, PeerId, RoomKey, SessionKey};
 use crate::signal::limits::{EXPIRY_NOTICE_SECS, MAX_BANS, over};
 use crate::signal::message::Join;
 use crate::signal::meta;
-use crate::signal::names::{ErrorCode, LeftReason, SessionEnd, Tell};
+use crate::signal::names::{CloseCode, ErrorCode, LeftReason, SessionEnd, Tell};
 use crate::signal::presence::moment;
 use crate::signal::refusal::Refusal;
 use crate::signal::room::{Member, Room};
@@ -58,14 +58,18 @@ impl<A: Authority, R: Rng> Core<A, R> {
             return Err(Refusal::new(ErrorCode::LimitReached, "in as many rooms as a session may be"));
         }
         self.find_place(room, rights.as_deref(), join.observer)?;
+        // A roster that cannot be paid for is not even written.
+        let roster = room.map_or(0, |room| room.view_len);
+        self.afford(now, key, roster)?;
+        let Some(session) = self.sessions.get(&key) else { return Ok(()) };
+        let room = self.room_by_name(name).and_then(|key| self.rooms.get(&key));
 
         let fresh = Room::new(name);
         let room = room.unwrap_or(&fresh);
         let ord = (!join.observer).then_some(room.ords + 1);
         let ver = room.ver + u64::from(!join.observer);
         let view = room.view(ver, Some(key), ord);
-        let copies =
-            room.members.len() * cost(&meta) + if join.observer { 0 } else { 128 * room.members.len() };
+        let copies = if join.observer { 0 } else { room.copies(None) * (cost(&meta) + 128) };
         let member = Member {
             peer: session.peer,
             uid: session.uid.clone(),
@@ -76,7 +80,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
             token,
             announced: false,
         };
-        self.spend(now, key, view.len() + if join.observer { 0 } else { copies })?;
+        if let Some(room) = self.room_by_name(name).and_then(|key| self.rooms.get_mut(&key)) {
+            room.view_len = view.len();
+        }
+        self.spend(now, key, view.len() + copies)?;
 
         let room_key = self.enter_room(name);
         let Some(room) = self.rooms.get_mut(&room_key) else { return Ok(()) };
@@ -183,7 +190,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             return Err(too_large());
         }
         let audience = room.audience(Some(key));
-        self.spend(now, key, audience.len() * (cost(&meta) + 128))?;
+        self.spend(now, key, room.copies(Some(key)) * (cost(&meta) + 128))?;
         let Some(room) = self.rooms.get_mut(&room_key) else { return Ok(()) };
         let Some(member) = room.members.get_mut(&key) else { return Ok(()) };
         member.meta = meta.into();
@@ -286,7 +293,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         }
     }
 
-    fn ban_left(&self, now: Now, room: &str, uid: Option<&Arc<str>>) -> Option<Duration> {
+    pub(super) fn ban_left(&self, now: Now, room: &str, uid: Option<&Arc<str>>) -> Option<Duration> {
         if self.bans.is_empty() {
             return None;
         }
@@ -294,8 +301,34 @@ impl<A: Authority, R: Rng> Core<A, R> {
         (until > now.mono).then(|| until.since(now.mono))
     }
 
+    /// Ends what else hears a room in the name of a peer: observers and readers of the feed.
+    fn silence(&mut self, now: Now, room_key: RoomKey, target: SessionKey) {
+        let Some(uid) = self.sessions.get(&target).and_then(|session| session.uid.clone()) else { return };
+        let Some(room) = self.rooms.get(&room_key) else { return };
+        let is_theirs =
+            |key: &&SessionKey| room.members.get(key).is_some_and(|member| member.uid.as_ref() == Some(&uid));
+        let observers: Vec<SessionKey> = room.observers.iter().filter(is_theirs).copied().collect();
+        let is_reader = |conn: &&ConnId| {
+            let role = self.conns.get(conn).map(|conn| &conn.role);
+            matches!(role, Some(Role::Reader { uid: Some(reader), .. }) if *reader == uid)
+        };
+        let readers: Vec<ConnId> = room.feed.readers.iter().filter(is_reader).copied().collect();
+        for observer in observers {
+            self.remove_member(now, room_key, observer, LeftReason::Kicked, true);
+            if self.sessions.get(&observer).is_some_and(|session| session.rooms.is_empty()) {
+                self.end_session(now, observer, SessionEnd::Banned);
+            }
+        }
+        for reader in readers {
+            self.shut(now, reader, CloseCode::Banned);
+        }
+    }
+
     /// Removes a peer from a room; a session that is left in none ends.
     pub(super) fn expel(&mut self, now: Now, room: RoomKey, target: SessionKey, ban_s: Option<u32>) {
+        if ban_s.is_some_and(|secs| secs > 0) {
+            self.silence(now, room, target);
+        }
         self.remove_member(now, room, target, LeftReason::Kicked, true);
         if self.sessions.get(&target).is_some_and(|session| session.rooms.is_empty()) {
             let banned = ban_s.is_some_and(|secs| secs > 0);

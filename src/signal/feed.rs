@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::signal::frame::cost;
 use crate::signal::ids::ConnId;
-use crate::signal::limits::{FEED_BYTES, FEED_EVENTS};
+use crate::signal::limits::FEED_EVENTS;
 use crate::signal::names::Tell;
 
 /// Events of a room, kept while somebody reads and for the grace after.
@@ -17,6 +17,9 @@ pub(super) struct Feed {
     base: u64,
     bytes: usize,
     kept: bool,
+    /// The room as a reader first sees it, at a version of its roster and one of its state: readers that come at the
+    /// same time share it.
+    pub(super) view: Option<((u64, u64), Arc<str>)>,
 }
 
 impl Feed {
@@ -33,22 +36,28 @@ impl Feed {
     pub(super) fn forget(&mut self) {
         self.base = self.last();
         self.log = VecDeque::new();
+        self.view = None;
         self.bytes = 0;
         self.kept = false;
     }
 
     /// Takes an event, if events are kept.
-    pub(super) fn push(&mut self, tell: Tell, body: &Arc<str>) {
+    pub(super) fn push(&mut self, tell: Tell, body: &Arc<str>, most_bytes: usize) {
         if !self.kept {
             return;
         }
         self.bytes += cost(body);
         self.log.push_back((tell, body.clone()));
-        while self.log.len() > FEED_EVENTS || (self.bytes > FEED_BYTES && self.log.len() > 1) {
+        while self.log.len() > FEED_EVENTS || (self.bytes > most_bytes && self.log.len() > 1) {
             let Some((_, dropped)) = self.log.pop_front() else { return };
             self.bytes -= cost(&dropped);
             self.base += 1;
         }
+    }
+
+    /// Returns what its events cost together.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns the number of the newest event.
@@ -76,15 +85,17 @@ mod tests {
     fn a_feed_keeps_its_last_events_while_it_is_read() {
         let mut feed = Feed::default();
         let body: Arc<str> = "x".into();
-        feed.push(Tell::Message, &body);
+        feed.push(Tell::Message, &body, 1000);
         assert_eq!(feed.last(), 0);
         feed.keep();
         for _ in 0..FEED_EVENTS + 10 {
-            feed.push(Tell::Message, &body);
+            feed.push(Tell::Message, &body, 1 << 20);
         }
         assert!(feed.continues(10) && feed.continues(feed.last()));
         assert!(!feed.continues(9) && !feed.continues(feed.last() + 1));
         assert!(feed.get(10).is_none() && feed.get(11).is_some());
+        feed.push(Tell::Message, &body, 100);
+        assert!(feed.bytes() <= 100 && feed.continues(feed.last() - 1));
         feed.forget();
         assert!(!feed.continues(feed.last()));
     }

@@ -1,6 +1,6 @@
 //! Messages on their way to a client: an envelope for each receiver, the body shared.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::signal::names::Tell;
@@ -109,7 +109,17 @@ pub(super) fn cost(body: &str) -> usize {
 
 pub(super) fn push_number(out: &mut String, label: &str, number: u64) {
     out.push_str(label);
-    write!(out, "{number}").expect("a String takes what is written");
+    // Without the machinery of formatting: every message has several.
+    let (mut digits, mut at, mut rest) = ([0; 20], 20, number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
 }
 
 pub(super) fn push_text(out: &mut String, label: &str, text: &str) {
@@ -120,6 +130,15 @@ pub(super) fn push_text(out: &mut String, label: &str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 7, 10, 99, 1_000_000, u64::MAX] {
+            let mut out = String::new();
+            push_number(&mut out, "n:", number);
+            assert_eq!(out, format!("n:{number}"));
+        }
+    }
 
     #[test]
     fn frames_are_an_envelope_around_a_shared_body() {

@@ -38,7 +38,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         address: AddressKey,
         carrier: Carrier,
     ) -> Result<Start, CloseCode> {
-        if self.draw_address(now, address).is_err() {
+        if self.draw_address(now, address, 1).is_err() {
             self.stats.rate_limited += 1;
             return Err(CloseCode::RateLimited);
         }

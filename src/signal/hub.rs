@@ -41,6 +41,10 @@ pub struct Footprint {
     pub deadlines: usize,
     /// Bytes in rings.
     pub ring_bytes: usize,
+    /// Sessions whose rings were heavy.
+    pub heavy: usize,
+    /// Bytes in feeds.
+    pub feed_bytes: usize,
 }
 
 /// Deadlines looked at in one call, so that a mass expiry holds up no message for long.
@@ -271,6 +275,8 @@ impl<A: Authority, R: Rng> Hub<A, R> {
             waiting: core.waiting.len(),
             deadlines: core.deadlines.len(),
             ring_bytes: core.ring_bytes,
+            heavy: core.heavy.len(),
+            feed_bytes: core.feed_bytes,
         }
     }
 

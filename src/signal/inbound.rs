@@ -98,7 +98,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let rate = self.limits.messages;
         let Some(session) = self.sessions.get_mut(&key) else { return Ok(None) };
         let wait = if draw(&mut session.messages, now.mono, rate, 1) {
-            match self.draw_address(now, address) {
+            match self.draw_address(now, address, 1) {
                 Ok(()) => return Ok(None),
                 Err(wait) => wait,
             }
@@ -210,6 +210,22 @@ impl<A: Authority, R: Rng> Core<A, R> {
         self.stats.rate_limited += 1;
         let wait = session.bytes.wait(now.mono, rate.per_second, rate.burst, bytes as u64);
         Err(Refusal::rate_limited("too many bytes for others", wait + debt))
+    }
+
+    /// Says whether bytes could be paid for, as far as that can be told.
+    pub(super) fn afford(&mut self, now: Now, key: SessionKey, bytes: usize) -> Result<(), Refusal> {
+        let rate = self.limits.bytes;
+        let Some(session) = self.sessions.get_mut(&key).filter(|_| rate.per_second != 0) else {
+            return Ok(());
+        };
+        let debt = session.owes_until.since(now.mono);
+        // What is larger than the burst is told so when it is known exactly.
+        let wait = session.bytes.wait(now.mono, rate.per_second, rate.burst, bytes as u64) + debt;
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.stats.rate_limited += 1;
+        Err(Refusal::rate_limited("too many bytes for others", wait))
     }
 
     /// Counts bytes that are sent in any case: what the bucket does not hold is owed.

@@ -80,6 +80,8 @@ pub(super) const EXPIRY_NOTICE_SECS: u64 = 60;
 pub(super) const RING_FRAMES: u64 = 256;
 /// Bytes that a ring holds; the newest frame always fits.
 pub(super) const RING_BYTES: usize = 1 << 20;
+/// Bytes beyond which a ring is one of a client that does not acknowledge as it should, or is long absent.
+pub(super) const HEAVY_RING: usize = 256 << 10;
 /// Signals dropped from a ring whose fate is still open.
 pub(super) const MAX_LOST: usize = 1024;
 /// Bytes handed to the shell for a connection and not yet written.
@@ -92,6 +94,10 @@ pub(super) const STATE_KEYS: usize = 256;
 pub(super) const FEED_EVENTS: usize = 256;
 /// Bytes of those events.
 pub(super) const FEED_BYTES: usize = 1 << 20;
+/// Bytes of them where all feeds together hold a quarter of what rings may.
+pub(super) const LEAN_FEED_BYTES: usize = 64 << 10;
+/// Bytes of a roster that count as one more message of the address that opens a feed.
+pub(super) const FEED_MESSAGE: usize = 4 << 10;
 /// Unanswered offers of a session that glare is judged by.
 pub(super) const MAX_OFFERS: usize = 1024;
 /// Bans in force at once.

@@ -1,5 +1,9 @@
 //! Sessions over server-sent events and POST, and feeds of rooms (signaling.md §8).
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::auth::JoinToken;
 use crate::json;
 use crate::rng::Rng;
@@ -9,12 +13,13 @@ use crate::signal::deadline::Due;
 use crate::signal::frame::{Frame, FrameId};
 use crate::signal::ids::{AddressKey, ConnId, SessionKey};
 use crate::signal::inbound::Taken;
-use crate::signal::limits::{WINDOW, over};
+use crate::signal::limits::{FEED_MESSAGE, WINDOW, over};
 use crate::signal::message::{Envelope, is_name};
 use crate::signal::names::{Ask, Carrier, CloseCode, ErrorCode, Tell};
 use crate::signal::presence::moment;
 use crate::signal::refusal::Refusal;
 use crate::signal::secret;
+use crate::signal::session::draw;
 use crate::time::Now;
 
 /// Answer to `POST /v1/session`.
@@ -33,6 +38,8 @@ pub enum EventsRefusal {
     Gap,
     /// The session is gone (410).
     Gone,
+    /// Its reader comes and goes too often (429).
+    RateLimited(Duration),
     /// The ticket is none, or an older one (401).
     Unauthorized,
 }
@@ -58,6 +65,8 @@ pub enum Posted {
     },
     /// Replies in order (200).
     Replies(Vec<Frame>),
+    /// A message is larger than one may be (413); none was applied.
+    TooLarge,
     /// No valid secret (401).
     Unauthorized,
 }
@@ -84,6 +93,8 @@ pub enum FeedRefusal {
     Draining,
     /// The token permits no observing of that room (403).
     Forbidden,
+    /// The address opens too many (429).
+    RateLimited(Duration),
     /// The room has as many readers as it takes (429).
     RoomFull,
     /// No token, and signaling is not open (401).
@@ -112,7 +123,6 @@ impl<A: Authority, R: Rng> Core<A, R> {
         let start = self.greet(now, &hello, bearer, address, Carrier::Sse)?;
         let welcome = self.welcome(now, start);
         self.announce_expiry(now, start.key);
-        self.bound_ring(now, start.key);
         let session = self.sessions.get_mut(&start.key).ok_or(CloseCode::Internal)?;
         let ticket = session.secrets.new_ticket(&mut self.rng);
         let ticket = secret::write(&self.settings, &session.handle, &ticket);
@@ -133,13 +143,21 @@ impl<A: Authority, R: Rng> Core<A, R> {
         if self.lapse(now, key) {
             return Err(EventsRefusal::Gone);
         }
-        let session = self.sessions.get(&key).ok_or(EventsRefusal::Gone)?;
+        let rate = self.limits.messages;
+        let session = self.sessions.get_mut(&key).ok_or(EventsRefusal::Gone)?;
         if !session.secrets.accept_ticket(&presented.secret) || session.carrier != Carrier::Sse {
             return Err(EventsRefusal::Unauthorized);
         }
         let cursor = last_event_id.unwrap_or(session.acked);
         if cursor > session.sent || cursor < session.ring.base() {
             return Err(EventsRefusal::Gap);
+        }
+        // Each reader that comes is news to the rooms.
+        let debt = session.owes_until.since(now.mono);
+        if !debt.is_zero() || !draw(&mut session.messages, now.mono, rate, 1) {
+            let wait = session.messages.wait(now.mono, rate.per_second, rate.burst, 1);
+            self.stats.rate_limited += 1;
+            return Err(EventsRefusal::RateLimited(wait.max(debt)));
         }
         self.replace_link(now, key);
         self.open_conn(now, conn, address, Carrier::Sse, Role::Session(key));
@@ -164,7 +182,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
             return Posted::Unauthorized;
         }
         let Ok(messages) = json::objects(body) else { return Posted::Bad };
-        let mut replies = Vec::new();
+        if messages.iter().any(|message| over(message.len(), self.limits.max_message)) {
+            return Posted::TooLarge;
+        }
+        let (mut replies, mut repeated) = (Vec::new(), BTreeSet::new());
         for message in messages {
             self.last_reply = None;
             match self.take(now, key, address, message, false) {
@@ -176,7 +197,13 @@ impl<A: Authority, R: Rng> Core<A, R> {
                 }
                 Taken::Quiet => {}
                 Taken::Replied => replies.extend(self.last_reply.take()),
-                Taken::Retry { id } => replies.push(self.repeat_reply(key, id)),
+                // However often it is asked for, one answer holds a reply once.
+                Taken::Retry { id } if repeated.insert(id) => {
+                    let reply = self.repeat_reply(key, id);
+                    self.charge(now, key, reply.cost());
+                    replies.push(reply);
+                }
+                Taken::Retry { .. } => {}
             }
         }
         Posted::Replies(replies)
@@ -203,6 +230,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
         if !is_name(name) {
             return Err(FeedRefusal::BadRequest);
         }
+        let uid: Option<Arc<str>> = match reader {
+            FeedReader::Token(token) => token.sub.as_deref().map(Arc::from),
+            FeedReader::Key | FeedReader::Open | FeedReader::Ticket(_) => None,
+        };
         match reader {
             FeedReader::Key => {}
             FeedReader::Open if self.settings.open => {}
@@ -210,6 +241,9 @@ impl<A: Authority, R: Rng> Core<A, R> {
             FeedReader::Ticket(exp) if now.unix >= exp => return Err(FeedRefusal::TokenExpired),
             FeedReader::Ticket(_) => {}
             FeedReader::Token(token) if now.unix >= token.exp => return Err(FeedRefusal::TokenExpired),
+            FeedReader::Token(_) if self.ban_left(now, name, uid.as_ref()).is_some() => {
+                return Err(FeedRefusal::Forbidden);
+            }
             FeedReader::Token(token) if token.perm.observe && token.opens(name) => {}
             FeedReader::Token(_) => return Err(FeedRefusal::Forbidden),
         }
@@ -221,6 +255,10 @@ impl<A: Authority, R: Rng> Core<A, R> {
         if over(readers + 1, self.limits.max_peers) {
             return Err(FeedRefusal::RoomFull);
         }
+        let known = self.room_by_name(name).and_then(|key| self.rooms.get_mut(&key));
+        let roster = known.map_or(0, |room| room.feed_view().len());
+        self.draw_address(now, address, 1 + (roster / FEED_MESSAGE) as u64)
+            .map_err(FeedRefusal::RateLimited)?;
         let room_key = self.enter_room(name);
         let Some(room) = self.rooms.get_mut(&room_key) else { return Ok(()) };
         let (boot, last) = (self.settings.epoch, room.feed.last());
@@ -230,9 +268,9 @@ impl<A: Authority, R: Rng> Core<A, R> {
         });
         room.feed.keep();
         room.feed.readers.insert(conn);
-        let view = continued.is_none().then(|| room.view(room.ver, None, None));
+        let view = continued.is_none().then(|| room.feed_view());
         self.deadlines.clear(Due::Feed(room_key));
-        let role = Role::Reader { room: room_key, seen: continued.unwrap_or(last) };
+        let role = Role::Reader { room: room_key, seen: continued.unwrap_or(last), uid };
         self.open_conn(now, conn, address, Carrier::Feed, role);
         self.deadlines.set(Due::Ping(conn), now.mono.after(self.limits.ping_interval));
         let exp = match reader {
@@ -245,7 +283,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
         }
         if let Some(view) = view {
             let id = FrameId::Feed(boot, room_key.0, last);
-            self.send(now, conn, Frame { tell: Tell::Joined, id, body: view.into() });
+            self.send(now, conn, Frame { tell: Tell::Joined, id, body: view });
         }
         self.flush_reader(now, conn);
         Ok(())

@@ -193,6 +193,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             self.waiting.remove(&(since, key));
         }
         self.ring_bytes -= session.ring.bytes();
+        self.heavy.remove(&key);
         self.sessions_by_handle.remove(&session.handle);
         self.sessions_by_peer.remove(&session.peer);
         for due in [Due::Grace(key), Due::Ice(key), Due::Token(key)] {

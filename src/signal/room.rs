@@ -24,6 +24,8 @@ pub(super) struct Room {
     pub(super) state: BTreeMap<Box<str>, Item>,
     pub(super) state_bytes: usize,
     pub(super) feed: Feed,
+    /// Bytes that its roster and state had when they were last written for somebody.
+    pub(super) view_len: usize,
 }
 
 /// One session in a room.
@@ -63,6 +65,7 @@ impl Room {
             state: BTreeMap::new(),
             state_bytes: 0,
             feed: Feed::default(),
+            view_len: 0,
         }
     }
 
@@ -119,6 +122,28 @@ impl Room {
         }
         out.push('}');
         out
+    }
+
+    /// Returns the room as a reader of its feed first sees it.
+    pub(super) fn feed_view(&mut self) -> Arc<str> {
+        let at = (self.ver, self.state_ver);
+        if let Some((of, view)) = &self.feed.view
+            && *of == at
+        {
+            return view.clone();
+        }
+        let view: Arc<str> = self.view(self.ver, None, None).into();
+        self.view_len = view.len();
+        self.feed.view = Some((at, view.clone()));
+        view
+    }
+
+    /// Returns how many hear what is said to all but one member: the others, and the readers of the feed.
+    pub(super) fn copies(&self, except: Option<SessionKey>) -> usize {
+        let others = except.map_or(self.members.len(), |key| {
+            self.members.len() - usize::from(self.members.contains_key(&key))
+        });
+        others + self.feed.readers.len()
     }
 
     /// Writes `peer-joined` and `peer-updated` at the room's version.

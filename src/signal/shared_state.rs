@@ -51,7 +51,7 @@ impl<A: Authority, R: Rng> Core<A, R> {
             Change::Delete => None,
         };
         let body = room.state_body(item_key, value, room.state_ver + 1, by.as_str());
-        let copies = room.audience(Some(key)).len();
+        let copies = room.copies(Some(key));
         self.spend(now, key, copies * cost(&body))?;
 
         let Some(room) = self.rooms.get_mut(&room_key) else { return Ok(()) };

@@ -113,7 +113,8 @@ impl<A: Authority, R: Rng> Core<A, R> {
             receivers.push(key);
         }
         let body = message_body(&room.name, member.peer.as_str(), speech);
-        self.spend(now, key, receivers.len() * cost(&body))?;
+        let readers = if speech.to == Target::Room { room.feed.readers.len() } else { 0 };
+        self.spend(now, key, (receivers.len() + readers) * cost(&body))?;
         self.reply(now, key, id, Tell::Ok, &format!("\"n\":{}", receivers.len()));
         self.say(now, room_key, receivers, speech, &body);
         Ok(())

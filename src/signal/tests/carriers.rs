@@ -264,7 +264,7 @@ fn a_flood_of_posts_closes_the_reader_with_4004() {
     let body: Vec<Value> = (1..10).map(|id| json!({"t": "ice", "id": id})).collect();
     let posted = post_raw(&mut world, &text(&poster.welcome, "resume"), &json!(body).to_string());
     let Posted::RateLimited { replies } = posted else { panic!("{posted:?}") };
-    assert_eq!(types(&values(&replies)), ["ok", "ok", "error", "error", "error"]);
+    assert_eq!(types(&values(&replies)), ["ok", "error", "error", "error"]);
     assert_eq!(world.bye_of(conn), 4004);
 }
 
@@ -407,4 +407,104 @@ fn text_on_a_reader_is_not_for_the_hub() {
     let conn = feed(&mut world, "tea", None).unwrap();
     world.say_raw(conn, r#"{"t":"hello"}"#);
     assert_eq!(world.close_of(conn), None);
+}
+
+#[test]
+fn one_answer_holds_a_reply_once_however_often_it_is_asked_for() {
+    let mut world = World::open();
+    let mut poster = create(&mut world, json!({"t": "hello"})).unwrap_or_else(|_| panic!());
+    post(&mut world, &mut poster, json!({"t": "join", "room": "tea"}));
+    let body = json!(vec![json!({"t": "ice", "id": 1}); 300]).to_string();
+    let Posted::Replies(replies) = post_raw(&mut world, &text(&poster.welcome, "resume"), &body) else {
+        panic!()
+    };
+    assert_eq!(types(&values(&replies)), ["joined"]);
+}
+
+#[test]
+fn a_posted_message_is_as_large_as_any_other_at_most() {
+    let mut world = World::with(true, Limits { max_message: 1000, ..generous() });
+    let poster = create(&mut world, json!({"t": "hello"})).unwrap_or_else(|_| panic!());
+    let good = json!({"t": "ice", "id": 1});
+    let body = json!([good, {"t": "send", "id": 2, "room": "tea", "data": "x".repeat(1000)}]).to_string();
+    let secret = text(&poster.welcome, "resume");
+    assert_eq!(post_raw(&mut world, &secret, &body), Posted::TooLarge);
+    let Posted::Replies(replies) = post_raw(&mut world, &secret, &good.to_string()) else { panic!() };
+    assert_eq!(types(&values(&replies)), ["ok"], "nothing of it was applied");
+}
+
+#[test]
+fn a_reader_of_events_that_comes_and_goes_too_often_is_refused() {
+    let limits = Limits { messages: Rate { per_second: 1, burst: 3 }, ..generous() };
+    let mut world = World::with(true, limits);
+    let poster = create(&mut world, json!({"t": "hello"})).unwrap_or_else(|_| panic!());
+    let opened: Vec<bool> = (0..4).map(|_| events(&mut world, &poster.ticket, None).is_ok()).collect();
+    assert_eq!(opened, [true, true, false, false]);
+    let refused = events(&mut world, &poster.ticket, None).unwrap_err();
+    assert!(matches!(refused, EventsRefusal::RateLimited(wait) if wait <= secs(1)), "{refused:?}");
+    world.advance(secs(1));
+    assert!(events(&mut world, &poster.ticket, None).is_ok());
+}
+
+#[test]
+fn what_waits_for_a_move_to_events_is_not_cut_before_they_are_opened() {
+    let mut world = World::open();
+    let (mut a, b) = world.pair();
+    world.stall(b.conn);
+    for _ in 0..400 {
+        world.ask(&mut a, json!({"t": "send", "room": "tea", "data": "x".repeat(300)}));
+        let id = a.id;
+        world.say(a.conn, &json!({"t": "pong", "ack": id + 2}));
+    }
+    let hello = json!({"t": "hello", "resume": b.secret(), "last_seq": 1});
+    let moved = create(&mut world, hello).unwrap_or_else(|_| panic!());
+    assert_eq!((&moved.welcome["resumed"], &moved.welcome["gap"]), (&json!(true), &json!(false)));
+    let conn = events(&mut world, &moved.ticket, Some(1)).unwrap();
+    assert_eq!(world.read(conn).len(), 400);
+}
+
+#[test]
+fn copies_for_readers_of_a_feed_are_paid_for_like_any_other() {
+    let limits = Limits { bytes: Rate { per_second: 1000, burst: 50_000 }, ..generous() };
+    let mut world = World::with(true, limits);
+    let mut a = world.client();
+    world.join(&mut a, "tea");
+    for _ in 0..10 {
+        feed(&mut world, "tea", None).unwrap();
+    }
+    let send = json!({"t": "send", "room": "tea", "data": "x".repeat(4000)});
+    assert_eq!(world.ask(&mut a, send.clone())["t"], "ok");
+    assert_eq!(world.ask(&mut a, send)["code"], "rate_limited");
+}
+
+#[test]
+fn readers_that_come_at_once_share_the_roster_and_an_address_opens_only_so_many() {
+    let limits = Limits { messages_per_address: Rate { per_second: 10, burst: 100 }, ..generous() };
+    let mut world = World::with(true, limits);
+    let mut a = world.client();
+    let meta = json!({"about": "x".repeat(4000)});
+    for room in ["tea", "milk"] {
+        world.ask(&mut a, json!({"t": "join", "room": room, "meta": meta}));
+    }
+    let opened: Vec<_> = (0..100).map(|_| feed(&mut world, "tea", None)).collect();
+    let count = opened.iter().filter(|one| one.is_ok()).count();
+    // Each costs a message, and one more for each 4 KiB.
+    assert!((40..=50).contains(&count), "{count}");
+    assert!(matches!(opened.last(), Some(Err(FeedRefusal::RateLimited(_)))));
+}
+
+#[test]
+fn feeds_together_keep_little_when_rings_have_little_room() {
+    let mut world = World::with(true, Limits { ring_memory: 1 << 20, ..generous() });
+    for room in 0..20 {
+        let conn = feed(&mut world, &room.to_string(), None).unwrap();
+        let speech = json!({"data": "x".repeat(10_000)}).to_string();
+        for _ in 0..30 {
+            world.hub.handle_publish(world.now, &room.to_string(), &Speech::read(&speech).unwrap());
+            world.drain();
+        }
+        world.read(conn);
+    }
+    let kept = world.hub.footprint().feed_bytes;
+    assert!(kept < (1 << 20) / 4 + 20 * (64 << 10) + (300 << 10), "{kept}");
 }

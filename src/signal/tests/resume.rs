@@ -323,3 +323,29 @@ fn what_an_earlier_connection_brought_may_be_acknowledged_while_it_comes_again()
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["data"], &told[0]["seq"]), (&json!("next"), &json!(last.as_u64().unwrap() + 1)));
 }
+
+#[test]
+fn those_who_never_acknowledge_pay_before_anyone_else() {
+    let mut world = World::with(true, Limits { ring_memory: 4 << 20, ..generous() });
+    let (mut a, mut b) = world.pair();
+    let mut hoarders: Vec<_> = (0..8).map(|_| world.client()).collect();
+    for hoarder in &mut hoarders {
+        world.join(hoarder, "hoard");
+    }
+    let mut talker = world.client();
+    world.join(&mut talker, "hoard");
+    world.cut(&b);
+    for data in 0..4 {
+        let to = b.peer();
+        let signal = json!({"t": "signal", "room": "tea", "to": to, "kind": "custom", "pc": "p", "gen": 1, "data": data});
+        world.ask(&mut a, signal);
+    }
+    for _ in 0..20 {
+        world.ask(&mut talker, json!({"t": "send", "room": "hoard", "data": "x".repeat(50_000)}));
+    }
+    world.resume(&mut b, 1);
+    assert_eq!(b.welcome["gap"], false);
+    let signals = world.read(b.conn).into_iter().filter(|message| message["t"] == "signal").count();
+    assert_eq!(signals, 4);
+    assert!(hoarders.iter().all(|hoarder| world.close_of(hoarder.conn).is_none()));
+}

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::world::{World, generous, millis, secs, types};
-use crate::signal::Limits;
+use crate::signal::{FeedReader, FeedRefusal, Limits};
 
 #[test]
 fn the_newcomer_is_polite_and_initiates_toward_everyone() {
@@ -317,4 +317,33 @@ fn the_operator_kicks_and_ends_as_a_peer_does() {
         let again = world.hello(json!({"t": "hello", "resume": client.secret()}));
         assert_eq!(again.welcome["resumed"], false);
     }
+}
+
+#[test]
+fn who_is_banned_hears_the_room_in_no_other_way() {
+    let mut world = World::with(false, generous());
+    let token =
+        |sub: &str, perm: &[&str]| json!({"sub": sub, "exp": 1_790_009_999, "room": "*", "perm": perm});
+    let mut ann = world.client_with(&token("ann", &["join", "kick"]));
+    let mut eve = world.client_with(&token("eve", &["join"]));
+    let mut shadow = world.client_with(&token("eve", &["join", "observe"]));
+    world.join(&mut ann, "tea");
+    world.join(&mut eve, "tea");
+    world.ask(&mut shadow, json!({"t": "join", "room": "tea", "as": "observer"}));
+    let reader = crate::auth::JoinToken::read(&token("eve", &["observe"]).to_string()).unwrap();
+    let open = |world: &mut World| {
+        let conn = world.conn();
+        let feed = FeedReader::Token(&reader);
+        world.hub.handle_feed(world.now, conn, super::world::ADDRESS, "tea", feed, None).map(|()| conn)
+    };
+    let conn = open(&mut world).unwrap();
+    world.drain();
+    let ban = json!({"t": "kick", "room": "tea", "peer": eve.peer(), "ban_s": 60});
+    assert_eq!(world.ask(&mut ann, ban)["t"], "ok");
+    for closed in [conn, eve.conn, shadow.conn] {
+        assert_eq!(world.close_of(closed), Some(4505));
+    }
+    assert_eq!(open(&mut world), Err(FeedRefusal::Forbidden));
+    world.advance(secs(60));
+    assert!(open(&mut world).is_ok());
 }
