@@ -25,8 +25,14 @@ _turnpike() {
             turnpike,help)
                 cmd="turnpike__subcmd__help"
                 ;;
+            turnpike,reload)
+                cmd="turnpike__subcmd__reload"
+                ;;
             turnpike,serve)
                 cmd="turnpike__subcmd__serve"
+                ;;
+            turnpike,status)
+                cmd="turnpike__subcmd__status"
                 ;;
             turnpike,token)
                 cmd="turnpike__subcmd__token"
@@ -40,8 +46,14 @@ _turnpike() {
             turnpike__subcmd__help,help)
                 cmd="turnpike__subcmd__help__subcmd__help"
                 ;;
+            turnpike__subcmd__help,reload)
+                cmd="turnpike__subcmd__help__subcmd__reload"
+                ;;
             turnpike__subcmd__help,serve)
                 cmd="turnpike__subcmd__help__subcmd__serve"
+                ;;
+            turnpike__subcmd__help,status)
+                cmd="turnpike__subcmd__help__subcmd__status"
                 ;;
             turnpike__subcmd__help,token)
                 cmd="turnpike__subcmd__help__subcmd__token"
@@ -53,7 +65,7 @@ _turnpike() {
 
     case "${cmd}" in
         turnpike)
-            opts="-h -V --help --version serve check-config credential token help"
+            opts="-h -V --help --version serve check-config credential token reload status help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -67,7 +79,7 @@ _turnpike() {
             return 0
             ;;
         turnpike__subcmd__check__subcmd__config)
-            opts="-h --config --listen --listen-tls --proxy-protocol --max-connections-per-ip --tls-cert --tls-key --tls-self-signed --http --https --api-key --api-key-file --token-secret --token-jwks --token-in-url --allow-origin --trusted-proxy --signal-auth --resume-grace --ping-interval --ring-memory --signal-rate --signal-rate-per-ip --signal-bytes --max-message --max-meta --max-rooms-per-session --max-peers-per-room --demo --demo-public --public-host --ice-url --realm --relay-address --external-address --relay-ports --user --users-file --auth-secret --auth-secret-file --credential-ttl --max-credential-ttl --expiry-grace --allow-peer --deny-peer --max-allocations --max-allocations-per-user --max-allocations-per-ip --max-permissions --max-channels --max-bitrate --max-bitrate-per-user --max-bitrate-per-allocation --max-lifetime --default-lifetime --unauthenticated-rate --workers --state-dir --log-format --log-level --log-addresses --help"
+            opts="-h --config --listen --listen-tls --proxy-protocol --max-connections-per-ip --tls-cert --tls-key --tls-self-signed --http --https --api-key --api-key-file --token-secret --token-jwks --token-in-url --allow-origin --trusted-proxy --signal-auth --resume-grace --ping-interval --ring-memory --signal-rate --signal-rate-per-ip --signal-bytes --max-message --max-meta --max-rooms-per-session --max-peers-per-room --demo --demo-public --public-host --ice-url --realm --relay-address --external-address --relay-ports --user --users-file --auth-secret --auth-secret-file --credential-ttl --max-credential-ttl --expiry-grace --allow-peer --deny-peer --max-allocations --max-allocations-per-user --max-allocations-per-ip --max-permissions --max-channels --max-bitrate --max-bitrate-per-user --max-bitrate-per-allocation --max-lifetime --default-lifetime --unauthenticated-rate --workers --state-dir --admin-socket --log-format --log-level --log-addresses --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -517,6 +529,13 @@ _turnpike() {
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --admin-socket)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
                     fi
                     return 0
                     ;;
@@ -619,7 +638,7 @@ _turnpike() {
             return 0
             ;;
         turnpike__subcmd__help)
-            opts="serve check-config credential token help"
+            opts="serve check-config credential token reload status help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -674,7 +693,35 @@ _turnpike() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        turnpike__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         turnpike__subcmd__help__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        turnpike__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -702,8 +749,51 @@ _turnpike() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        turnpike__subcmd__reload)
+            opts="-h --json --config --state-dir --admin-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --admin-socket)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         turnpike__subcmd__serve)
-            opts="-h --config --listen --listen-tls --proxy-protocol --max-connections-per-ip --tls-cert --tls-key --tls-self-signed --http --https --api-key --api-key-file --token-secret --token-jwks --token-in-url --allow-origin --trusted-proxy --signal-auth --resume-grace --ping-interval --ring-memory --signal-rate --signal-rate-per-ip --signal-bytes --max-message --max-meta --max-rooms-per-session --max-peers-per-room --demo --demo-public --public-host --ice-url --realm --relay-address --external-address --relay-ports --user --users-file --auth-secret --auth-secret-file --credential-ttl --max-credential-ttl --expiry-grace --allow-peer --deny-peer --max-allocations --max-allocations-per-user --max-allocations-per-ip --max-permissions --max-channels --max-bitrate --max-bitrate-per-user --max-bitrate-per-allocation --max-lifetime --default-lifetime --unauthenticated-rate --workers --state-dir --log-format --log-level --log-addresses --help"
+            opts="-h --config --listen --listen-tls --proxy-protocol --max-connections-per-ip --tls-cert --tls-key --tls-self-signed --http --https --api-key --api-key-file --token-secret --token-jwks --token-in-url --allow-origin --trusted-proxy --signal-auth --resume-grace --ping-interval --ring-memory --signal-rate --signal-rate-per-ip --signal-bytes --max-message --max-meta --max-rooms-per-session --max-peers-per-room --demo --demo-public --public-host --ice-url --realm --relay-address --external-address --relay-ports --user --users-file --auth-secret --auth-secret-file --credential-ttl --max-credential-ttl --expiry-grace --allow-peer --deny-peer --max-allocations --max-allocations-per-user --max-allocations-per-ip --max-permissions --max-channels --max-bitrate --max-bitrate-per-user --max-bitrate-per-allocation --max-lifetime --default-lifetime --unauthenticated-rate --workers --state-dir --admin-socket --log-format --log-level --log-addresses --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1156,6 +1246,13 @@ _turnpike() {
                     fi
                     return 0
                     ;;
+                --admin-socket)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1166,6 +1263,49 @@ _turnpike() {
                     ;;
                 --log-addresses)
                     COMPREPLY=($(compgen -W "full prefix none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        turnpike__subcmd__status)
+            opts="-h --json --config --state-dir --admin-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --admin-socket)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
                     return 0
                     ;;
                 *)

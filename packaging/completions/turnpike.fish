@@ -30,6 +30,8 @@ complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "serve" -d 'Run th
 complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "check-config" -d 'Check what serve would be told, and open no socket'
 complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "credential" -d 'Mint a TURN credential that expires'
 complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "token" -d 'Sign a join token for signaling'
+complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "reload" -d 'Have the daemon read its configuration again'
+complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "status" -d 'Ask a running daemon how it is'
 complete -c turnpike -n "__fish_turnpike_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l config -d 'TOML file with the same names as keys; flags win over the environment, that over the file [default: /etc/turnpike/turnpike.toml if it exists]' -r -F
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l listen -d 'Address for plain STUN and TURN, UDP and TCP unless one is named; TLS is recognized too once a certificate is set [default: [::]:3478] (repeatable)' -r -f
@@ -94,6 +96,7 @@ complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l default-life
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l unauthenticated-rate -d 'Answers a second to unauthenticated UDP requests per IPv4 address or IPv6 /64, ten times that per /24 and /48; 0 = unlimited [default: 50]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l workers -d 'Threads that carry media, 1 to 255 [default: number of cores]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l state-dir -d 'Directory for generated secrets and certificates [default: $STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike]' -r -f -a "(__fish_complete_directories)"
+complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l admin-socket -d 'Unix socket for turnpike reload and status, open to its owner alone [default: admin.sock in $RUNTIME_DIRECTORY, else in the state directory]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l log-format -d 'Format of log lines on standard error [default: text, or json under systemd]' -r -f -a "text\t''
 json\t''"
 complete -c turnpike -n "__fish_turnpike_using_subcommand serve" -l log-level -d 'Least important level that is logged: error, warn, info, debug or trace; peer addresses appear only from debug on [default: info]' -r -f -a "error\t''
@@ -168,6 +171,7 @@ complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l defau
 complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l unauthenticated-rate -d 'Answers a second to unauthenticated UDP requests per IPv4 address or IPv6 /64, ten times that per /24 and /48; 0 = unlimited [default: 50]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l workers -d 'Threads that carry media, 1 to 255 [default: number of cores]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l state-dir -d 'Directory for generated secrets and certificates [default: $STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike]' -r -f -a "(__fish_complete_directories)"
+complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l admin-socket -d 'Unix socket for turnpike reload and status, open to its owner alone [default: admin.sock in $RUNTIME_DIRECTORY, else in the state directory]' -r -f
 complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l log-format -d 'Format of log lines on standard error [default: text, or json under systemd]' -r -f -a "text\t''
 json\t''"
 complete -c turnpike -n "__fish_turnpike_using_subcommand check-config" -l log-level -d 'Least important level that is logged: error, warn, info, debug or trace; peer addresses appear only from debug on [default: info]' -r -f -a "error\t''
@@ -199,8 +203,20 @@ complete -c turnpike -n "__fish_turnpike_using_subcommand token" -l token-secret
 complete -c turnpike -n "__fish_turnpike_using_subcommand token" -l state-dir -d 'Directory for generated secrets and certificates [default: $STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike]' -r -f -a "(__fish_complete_directories)"
 complete -c turnpike -n "__fish_turnpike_using_subcommand token" -l json -d 'Print JSON'
 complete -c turnpike -n "__fish_turnpike_using_subcommand token" -s h -l help -d 'Print help'
-complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token help" -f -a "serve" -d 'Run the daemon'
-complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token help" -f -a "check-config" -d 'Check what serve would be told, and open no socket'
-complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token help" -f -a "credential" -d 'Mint a TURN credential that expires'
-complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token help" -f -a "token" -d 'Sign a join token for signaling'
-complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c turnpike -n "__fish_turnpike_using_subcommand reload" -l config -d 'TOML file with the same names as keys; flags win over the environment, that over the file [default: /etc/turnpike/turnpike.toml if it exists]' -r -F
+complete -c turnpike -n "__fish_turnpike_using_subcommand reload" -l state-dir -d 'Directory for generated secrets and certificates [default: $STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike]' -r -f -a "(__fish_complete_directories)"
+complete -c turnpike -n "__fish_turnpike_using_subcommand reload" -l admin-socket -d 'Unix socket for turnpike reload and status, open to its owner alone [default: admin.sock in $RUNTIME_DIRECTORY, else in the state directory]' -r -f
+complete -c turnpike -n "__fish_turnpike_using_subcommand reload" -l json -d 'Print JSON'
+complete -c turnpike -n "__fish_turnpike_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c turnpike -n "__fish_turnpike_using_subcommand status" -l config -d 'TOML file with the same names as keys; flags win over the environment, that over the file [default: /etc/turnpike/turnpike.toml if it exists]' -r -F
+complete -c turnpike -n "__fish_turnpike_using_subcommand status" -l state-dir -d 'Directory for generated secrets and certificates [default: $STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike]' -r -f -a "(__fish_complete_directories)"
+complete -c turnpike -n "__fish_turnpike_using_subcommand status" -l admin-socket -d 'Unix socket for turnpike reload and status, open to its owner alone [default: admin.sock in $RUNTIME_DIRECTORY, else in the state directory]' -r -f
+complete -c turnpike -n "__fish_turnpike_using_subcommand status" -l json -d 'Print JSON'
+complete -c turnpike -n "__fish_turnpike_using_subcommand status" -s h -l help -d 'Print help'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "serve" -d 'Run the daemon'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "check-config" -d 'Check what serve would be told, and open no socket'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "credential" -d 'Mint a TURN credential that expires'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "token" -d 'Sign a join token for signaling'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "reload" -d 'Have the daemon read its configuration again'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "status" -d 'Ask a running daemon how it is'
+complete -c turnpike -n "__fish_turnpike_using_subcommand help; and not __fish_seen_subcommand_from serve check-config credential token reload status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

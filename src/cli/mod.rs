@@ -2,6 +2,7 @@
 
 pub mod banner;
 pub mod credential;
+pub mod operate;
 pub mod output;
 pub mod serve;
 pub mod token;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         Some("serve" | "check-config") => (serve::known_flags(), 0),
         Some("credential") => (credential::known_flags(), 1),
         Some("token") => (token::known_flags(), 0),
+        Some("reload" | "status") => (operate::known_flags(), 0),
         // Without a command there is a question for help, or a mistake that clap explains.
         _ => return finish(&command().try_get_matches_from(with_program(arguments)).err()),
     };
@@ -55,6 +57,8 @@ pub fn command() -> Command {
         .subcommand(serve::command("check-config", "Check what serve would be told, and open no socket"))
         .subcommand(credential::command())
         .subcommand(token::command())
+        .subcommand(operate::command("reload", "Have the daemon read its configuration again"))
+        .subcommand(operate::command("status", "Ask a running daemon how it is"))
 }
 
 type Parsed = (Option<ArgMatches>, Vec<Mistake>);
@@ -106,12 +110,42 @@ fn run(name: &str, matches: Option<&ArgMatches>, mut mistakes: Vec<Mistake>) -> 
         let signing = config::resolve_signing(typed, &facts);
         return report(signing, |signing| wanted.map_or(USAGE, |wanted| sign(&wanted, &signing)));
     }
-    let typed = config::collect((layer, mistakes), &variables, &facts);
+    if name == "reload" || name == "status" {
+        let json = matches.is_some_and(operate::wants_json);
+        let typed = config::collect((layer, mistakes), &variables, &facts);
+        return report(config::resolve_reach(typed, &facts), |paths| {
+            let asked =
+                if name == "reload" { operate::reload(&paths, json) } else { operate::status(&paths, json) };
+            match asked {
+                Ok(text) => {
+                    print(&text);
+                    FINE
+                }
+                Err(text) => {
+                    complain(&format!("turnpike: {text}"));
+                    FAILED
+                }
+            }
+        });
+    }
+    let typed = config::collect((layer.clone(), mistakes), &variables, &facts);
     let loaded = config::resolve_all(typed, &facts);
     report(loaded, |loaded| match name {
         "check-config" => check(&loaded),
-        _ => serve::serve(loaded, clock::unix_now()).map_or(FAILED, |()| FINE),
+        _ => {
+            // Flags and environment are those of the start; the files are read anew.
+            let read = move || {
+                let facts = Facts::gather();
+                let typed = config::collect((layer.clone(), Vec::new()), &variables, &facts);
+                config::resolve_all(typed, &facts).map_err(|mistakes| lines(&mistakes))
+            };
+            serve::serve(loaded, read, clock::unix_now()).map_or(FAILED, |()| FINE)
+        }
     })
+}
+
+fn lines(mistakes: &Mistakes) -> Vec<String> {
+    mistakes.0.iter().map(ToString::to_string).collect()
 }
 
 fn check(loaded: &Loaded) -> u8 {

@@ -1,5 +1,7 @@
 //! `turnpike serve` and `turnpike check-config`.
 
+use std::sync::Arc;
+
 use clap::Command;
 
 use crate::auth;
@@ -8,6 +10,7 @@ use crate::cli::output;
 use crate::config::arguments::{Known, clap_argument};
 use crate::config::flags::FLAGS;
 use crate::config::{self, Config, Loaded};
+use crate::net::clock;
 use crate::node::{self, Carrier};
 use crate::telemetry;
 
@@ -24,7 +27,13 @@ pub fn known_flags() -> Vec<Known> {
 }
 
 /// Runs the daemon until it is told to stop; the error is logged already.
-pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
+///
+/// `read` reads the configuration again, as it is then.
+pub fn serve(
+    loaded: Loaded,
+    read: impl Fn() -> Result<Loaded, Vec<String>> + Send + Sync + 'static,
+    now_unix: u64,
+) -> Result<(), Failed> {
     let Loaded { mut config, warnings } = loaded;
     let _logging = telemetry::init(&config.log);
     for warning in warnings {
@@ -37,7 +46,16 @@ pub fn serve(loaded: Loaded, now_unix: u64) -> Result<(), Failed> {
     for warning in prepared.warnings {
         tracing::warn!("{warning}");
     }
-    node::run(&config, |ready| {
+    let read = move || {
+        let Loaded { mut config, warnings } = read()?;
+        let prepared =
+            config::prepare(&mut config, clock::unix_now()).map_err(|error| vec![error.to_string()])?;
+        for warning in warnings.iter().chain(&prepared.warnings) {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    };
+    node::run(&config, Arc::new(read), |ready| {
         let listening = ready.listeners.iter().map(|bound| Listening {
             protocol: match bound.carrier {
                 Carrier::Udp => Protocol::Udp,

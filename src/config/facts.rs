@@ -21,6 +21,8 @@ pub struct Facts {
     pub journal: bool,
     /// The first of `$STATE_DIRECTORY`.
     pub state_directory: Option<PathBuf>,
+    /// The first of `$RUNTIME_DIRECTORY`.
+    pub runtime_directory: Option<PathBuf>,
     /// `$XDG_STATE_HOME`, else `~/.local/state`.
     pub user_state_home: Option<PathBuf>,
     /// The configuration file that is read if it exists.
@@ -31,7 +33,7 @@ impl Facts {
     /// Asks the operating system.
     pub fn gather() -> Facts {
         let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let state_directory = env::var("STATE_DIRECTORY").ok().and_then(|list| first_directory(&list));
+        let directory = |name| env::var(name).ok().and_then(|list| first_directory(&list));
         let home_state = || path("HOME").map(|home| home.join(".local/state"));
         Facts {
             host_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
@@ -39,7 +41,8 @@ impl Facts {
             addresses: interface_addresses(),
             root: nix::unistd::geteuid().is_root(),
             journal: is_journal(env::var_os("JOURNAL_STREAM")),
-            state_directory,
+            state_directory: directory("STATE_DIRECTORY"),
+            runtime_directory: directory("RUNTIME_DIRECTORY"),
             user_state_home: path("XDG_STATE_HOME").or_else(home_state),
             default_file: Some(PathBuf::from("/etc/turnpike/turnpike.toml")),
         }

@@ -148,7 +148,7 @@ const fn switch(section: &'static str, name: &'static str, help: &'static str) -
 
 /// Every flag, in the order of help and documents.
 #[rustfmt::skip]
-pub static FLAGS: [Flag; 61] = [
+pub static FLAGS: [Flag; 62] = [
     single(FILE, "config", "FILE", Described("/etc/turnpike/turnpike.toml if it exists"),
         "TOML file with the same names as keys; flags win over the environment, that over the file"),
 
@@ -275,6 +275,8 @@ pub static FLAGS: [Flag; 61] = [
         "Threads that carry media, 1 to 255"),
     single(PROCESS, "state-dir", "DIR", Described("$STATE_DIRECTORY, else /var/lib/turnpike for root, else $XDG_STATE_HOME/turnpike"),
         "Directory for generated secrets and certificates"),
+    single(PROCESS, "admin-socket", "PATH|off", Described("admin.sock in $RUNTIME_DIRECTORY, else in the state directory"),
+        "Unix socket for turnpike reload and status, open to its owner alone"),
 
     single(LOGS, "log-format", "text|json", Described("text, or json under systemd"),
         "Format of log lines on standard error"),

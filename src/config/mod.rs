@@ -1,9 +1,11 @@
 //! Configuration: as typed (`raw`), checked (`resolve`), as the other rooms take it (`types`).
 
 pub mod addresses;
+pub mod admin;
 pub mod arguments;
 pub mod certificate;
 pub mod credentials;
+pub mod diff;
 pub mod documents;
 pub mod environment;
 pub mod facts;
@@ -85,6 +87,13 @@ pub fn resolve_minting(typed: Typed, facts: &Facts) -> Result<credentials::Minti
     let mut reader = Reader::new(&typed.raw, typed.mistakes);
     let minting = credentials::minting(&mut reader, facts);
     if reader.mistakes.is_empty() { Ok(minting) } else { Err(Mistakes(reader.mistakes)) }
+}
+
+/// Resolves only where the admin socket is looked for.
+pub fn resolve_reach(typed: Typed, facts: &Facts) -> Result<Vec<PathBuf>, Mistakes> {
+    let mut reader = Reader::new(&typed.raw, typed.mistakes);
+    let reach = admin::reach(&mut reader, facts);
+    if reader.mistakes.is_empty() { Ok(reach) } else { Err(Mistakes(reader.mistakes)) }
 }
 
 /// What `prepare` did and saw, for the log.

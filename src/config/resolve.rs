@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::config::addresses;
+use crate::config::admin;
 use crate::config::certificate;
 use crate::config::credentials;
 use crate::config::facts::Facts;
@@ -91,6 +92,7 @@ pub fn resolve(mut reader: Reader<'_>, facts: &Facts) -> Result<Loaded, Mistakes
         max_lifetime,
         default_lifetime,
         workers: r.single("workers", units::workers).unwrap_or_else(|| default_workers(facts)),
+        admin_socket: admin::socket(r, facts, minting.state_dir.as_deref()),
         state_dir: minting.state_dir,
         log: log(r, facts),
     };

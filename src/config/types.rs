@@ -73,6 +73,8 @@ pub struct Config {
     pub workers: u8,
     /// `None` only where nothing needs one.
     pub state_dir: Option<PathBuf>,
+    /// `None` = off.
+    pub admin_socket: Option<AdminSocketPath>,
     pub log: LogConfig,
 }
 
@@ -113,6 +115,14 @@ impl Config {
         let certificate = self.certificate.as_ref().filter(|_| matches!(self.tls, Tls::Files { .. }))?;
         certificate.dns_names.iter().find(|name| !name.starts_with("*.")).cloned().map(Host::Name)
     }
+}
+
+/// Where the admin socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSocketPath {
+    pub path: PathBuf,
+    /// Whether nobody asked for it: it may then be left out.
+    pub is_default: bool,
 }
 
 /// Transports of a listener.

@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::watch;
@@ -12,12 +14,13 @@ use tokio::sync::watch;
 use crate::auth::{ApiKeys, KeyIndex, Minted, Origins, Scope, Scopes};
 use crate::bucket::Bucket;
 use crate::http::bodies::Bodies;
+use crate::http::changes::{Answer, Reloaded};
 use crate::http::feed_ticket::Tickets;
 use crate::http::peer::TrustedProxies;
 use crate::http::problem::Problem;
 use crate::http::signaling::Signaling;
 use crate::http::token::TokenKeys;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// Requests a second that one key may make.
 const RATE: u64 = 100;
@@ -39,13 +42,17 @@ pub trait Backend: Send + Sync + 'static {
     fn ice_urls(&self) -> Vec<String>;
     /// Returns a subject that nobody else has.
     fn fresh_subject(&self) -> String;
+    /// Reads the configuration again and puts in force what can be.
+    fn reload(&self) -> Answer<Reloaded>;
+    /// Says how the daemon is, as a JSON object.
+    fn status(&self) -> Answer<String>;
     /// Takes a place for a client behind a proxy; none if it has as many as it may.
     fn enter(&self, client: IpAddr) -> Option<Place>;
     /// Returns the way to the hub.
     fn signaling(&self) -> &Signaling;
 }
 
-/// What HTTP is told once.
+/// What HTTP goes by. What is not said to be fixed may be replaced while it serves.
 pub struct Settings {
     /// Keys of the API.
     pub keys: ApiKeys,
@@ -65,48 +72,80 @@ pub struct Settings {
     pub open: bool,
     /// Whether a join token may stand in a URL.
     pub token_in_url: bool,
-    /// Whether the demo page is served.
+    /// Whether the demo page is served; fixed.
     pub demo: bool,
     /// Whether only those are answered who ask for this host as `localhost` or by a loopback address.
     pub local_only: bool,
-    /// Random key of this run, for tickets.
+    /// Random key of this run, for tickets; fixed.
     pub ticket_key: [u8; 32],
 }
 
 /// The API as the routes see it.
 pub(crate) struct Api {
-    pub(crate) settings: Settings,
+    live: ArcSwap<Live>,
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) tickets: Tickets,
     /// Says that no more requests are taken; what still goes on holds a receiver.
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) bodies: Arc<Bodies>,
+}
+
+/// Settings in force, with what their keys have left.
+pub(crate) struct Live {
+    settings: Settings,
     budgets: Mutex<Vec<Bucket>>,
+}
+
+impl Live {
+    fn new(settings: Settings, now: Mono) -> Arc<Live> {
+        let budgets = vec![Bucket::full(now, BURST); settings.keys.len()];
+        Arc::new(Live { settings, budgets: Mutex::new(budgets) })
+    }
+}
+
+impl Deref for Live {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 impl Api {
     pub(crate) fn new(settings: Settings, backend: Box<dyn Backend>) -> Api {
-        let budgets = vec![Bucket::full(backend.now().mono, BURST); settings.keys.len()];
         let tickets = Tickets::new(settings.ticket_key);
         let stop = watch::Sender::new(false);
-        Api { settings, backend, tickets, stop, bodies: Arc::default(), budgets: Mutex::new(budgets) }
+        let live = ArcSwap::new(Live::new(settings, backend.now().mono));
+        Api { live, backend, tickets, stop, bodies: Arc::default() }
+    }
+
+    /// Returns the settings that are in force now.
+    pub(crate) fn settings(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts other settings in force, for requests that come from now on; each key has its whole budget then.
+    pub(crate) fn replace(&self, settings: Settings) {
+        self.live.store(Live::new(settings, self.backend.now().mono));
     }
 
     /// Lets a request pass whose key has the scope and requests left.
     pub(crate) fn authorize(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
         let shown = bearer(headers).ok_or(Problem::Unauthorized)?;
+        let live = self.settings();
         let (key, scopes): (KeyIndex, Scopes) =
-            self.settings.keys.find(shown.as_bytes()).ok_or(Problem::Unauthorized)?;
-        self.spend(key)?;
+            live.keys.find(shown.as_bytes()).ok_or(Problem::Unauthorized)?;
+        live.spend(key, self.backend.now().mono)?;
         if scopes.allow(scope) {
             Ok(())
         } else {
             Err(Problem::Forbidden("the key has not the scope for this"))
         }
     }
+}
 
-    fn spend(&self, key: KeyIndex) -> Result<(), Problem> {
-        let now = self.backend.now().mono;
+impl Live {
+    fn spend(&self, key: KeyIndex, now: Mono) -> Result<(), Problem> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(budget) = budgets.get_mut(key.0) else { return Err(Problem::Unauthorized) };
         if budget.take(now, RATE, BURST, 1) {
@@ -131,7 +170,6 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::auth;
-    use crate::time::Mono;
 
     /// A daemon whose clock stands until it is moved.
     #[derive(Clone)]
@@ -163,6 +201,14 @@ pub(crate) mod tests {
 
         fn fresh_subject(&self) -> String {
             "fresh".into()
+        }
+
+        fn reload(&self) -> Answer<Reloaded> {
+            Box::pin(async { None })
+        }
+
+        fn status(&self) -> Answer<String> {
+            Box::pin(async { Some("{}".into()) })
         }
 
         fn enter(&self, _: IpAddr) -> Option<Place> {

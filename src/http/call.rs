@@ -37,7 +37,7 @@ impl Call {
 
     /// Returns the join token of the URL, where the operator allows one there.
     pub(crate) fn token_in_url(&self, api: &Api) -> Option<String> {
-        self.parameter("token").filter(|_| api.settings.token_in_url)
+        self.parameter("token").filter(|_| api.settings().token_in_url)
     }
 }
 

@@ -32,7 +32,7 @@ struct IceServer<'a> {
 /// Answers a request whose key is good.
 pub(crate) fn mint(api: &Api, body: &str) -> Result<Response, Problem> {
     let mut subject = None;
-    let mut ttl = api.settings.credential_ttl.as_secs();
+    let mut ttl = api.settings().credential_ttl.as_secs();
     let mut policy = None;
     for member in read(body)? {
         match member.key.as_ref() {
@@ -49,7 +49,7 @@ pub(crate) fn mint(api: &Api, body: &str) -> Result<Response, Problem> {
         }
         None => api.backend.fresh_subject(),
     };
-    let ttl = api.settings.max_credential_ttl.map_or(ttl, |max| ttl.min(max.as_secs()));
+    let ttl = api.settings().max_credential_ttl.map_or(ttl, |max| ttl.min(max.as_secs()));
     let expires_at = api.backend.now().unix.saturating_add(ttl);
     let minted = api.backend.mint(&subject, expires_at);
     let urls = api.backend.ice_urls();

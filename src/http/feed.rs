@@ -46,7 +46,7 @@ pub(crate) async fn ticket(api: Arc<Api>, call: Call, room: String) -> Result<Re
             return Err(refused(FeedRefusal::Forbidden));
         }
         Reader::Token(token) => token.exp,
-        Reader::Open if !api.settings.open => return Err(Problem::Unauthorized),
+        Reader::Open if !api.settings().open => return Err(Problem::Unauthorized),
         Reader::Key | Reader::Open | Reader::Ticket(_) => now.saturating_add(KEY_TICKET),
     };
     let url = format!("/v1/rooms/{room}/events?ticket={}", api.tickets.seal(&name, until));
@@ -58,10 +58,10 @@ fn reader(api: &Api, call: &Call) -> Result<Reader, Problem> {
     let url_token = call.token_in_url(api);
     let shown = bearer(&call.headers).or(url_token.as_deref());
     let Some(shown) = shown else { return Ok(Reader::Open) };
-    if api.settings.keys.find(shown.as_bytes()).is_some() {
+    if api.settings().keys.find(shown.as_bytes()).is_some() {
         return api.authorize(&call.headers, Scope::Read).map(|()| Reader::Key);
     }
-    match api.settings.tokens.verify(shown, api.backend.now().unix) {
+    match api.settings().tokens.verify(shown, api.backend.now().unix) {
         Ok(token) => Ok(Reader::Token(Box::new(token))),
         Err(TokenError::Expired) => Err(Problem::TokenExpired),
         Err(_) => Err(Problem::Unauthorized),

@@ -4,9 +4,11 @@
 
 #![warn(missing_docs)]
 
+mod admin;
 mod api;
 mod bodies;
 mod call;
+mod changes;
 mod credentials;
 mod events;
 mod feed;
@@ -27,6 +29,7 @@ mod token;
 mod tokens;
 
 pub use api::{Backend, Place, Settings};
+pub use changes::{Answer, Changes, Reloaded};
 pub use line::{Line, Order};
 pub use peer::{Peer, TrustedProxies};
 pub use serve::Http;

@@ -33,6 +33,8 @@ pub(crate) enum Problem {
     Internal,
     /// The path is served, but not with this method.
     MethodNotAllowed(&'static [&'static str]),
+    /// The configuration has mistakes; each is said as on the command line.
+    Mistakes(Vec<String>),
     /// Nothing is served at this path.
     NotFound,
     /// The daemon does not take clients now.
@@ -68,6 +70,8 @@ struct Document<'a> {
     expected: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replies: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes: Option<&'a [String]>,
 }
 
 impl Problem {
@@ -86,6 +90,11 @@ impl Problem {
             Problem::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "unsupported", "this path takes other methods, see Allow")
             }
+            Problem::Mistakes(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad_request",
+                "the configuration has mistakes; nothing was changed",
+            ),
             Problem::NotFound => (StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
             Problem::NotReady => {
                 (StatusCode::SERVICE_UNAVAILABLE, "backend_unavailable", "clients are not taken now")
@@ -144,6 +153,7 @@ impl Problem {
             | Problem::Gone
             | Problem::Hole { .. }
             | Problem::Internal
+            | Problem::Mistakes(_)
             | Problem::NotFound
             | Problem::NotReady
             | Problem::Timeout
@@ -161,9 +171,17 @@ impl Problem {
         } else {
             (None, None)
         };
-        let status_code = status.as_u16();
-        let document =
-            Document { r#type: "about:blank", title, status: status_code, detail, code, expected, replies };
+        let mistakes = if let Problem::Mistakes(mistakes) = self { Some(mistakes.as_slice()) } else { None };
+        let document = Document {
+            r#type: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail,
+            code,
+            expected,
+            replies,
+            mistakes,
+        };
         let mut response = warp::reply::json(&document).into_response();
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -13,11 +13,12 @@ use warp::reply::Response;
 use warp::{Buf, Filter, Reply};
 
 use crate::auth::Scope;
+use crate::http::admin::AdminSocket;
 use crate::http::api::{Api, Place};
 use crate::http::call::{Call, Hangup};
 use crate::http::peer::Peer;
 use crate::http::problem::{Problem, respond};
-use crate::http::{credentials, feed, openapi, pages, session, socket, tokens};
+use crate::http::{admin, credentials, feed, openapi, pages, session, socket, tokens};
 use crate::signal::AddressKey;
 
 /// Largest body in bytes.
@@ -41,6 +42,8 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("/healthz", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
     ("/readyz", &["GET", "HEAD"]),
+    ("/v1/admin/reload", &["POST"]),
+    ("/v1/admin/status", &["GET"]),
     ("/v1/credentials", &["POST"]),
     ("/v1/rooms/{room}/events", &["GET", "POST"]),
     ("/v1/rooms/{room}/messages", &["POST"]),
@@ -63,6 +66,18 @@ pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         get(warp::path!("readyz").boxed(), api, ready),
         get(warp::path!("openapi.json").boxed(), api, |_| Ok(openapi::document())),
         pages(api),
+        admin(
+            warp::path!("v1" / "admin" / "reload").and(warp::post()).boxed(),
+            api,
+            Scope::Admin,
+            admin::reload,
+        ),
+        admin(
+            warp::path!("v1" / "admin" / "status").and(warp::get()).boxed(),
+            api,
+            Scope::Read,
+            admin::status,
+        ),
         post(warp::path!("v1" / "credentials").boxed(), api, Scope::Mint, credentials::mint),
         post(warp::path!("v1" / "tokens").boxed(), api, Scope::Token, tokens::mint),
         open(no_room(warp::path!("v1" / "ws").boxed()), api, |api, call, _| socket::upgrade(api, call)),
@@ -73,14 +88,14 @@ pub(crate) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         say(events(), api, None, |api, call, room, _| feed::ticket(api, call, room)),
         say(messages, api, Some(Scope::Publish), |api, _, room, body| feed::publish(api, room, body)),
     ];
-    let demo = api.settings.demo;
+    let demo = api.settings().demo;
     let nothing = warp::path::full().map(move |path| unserved(path, demo)).boxed();
     served.into_iter().rev().fold(nothing, |rest, route| route.or(rest).unify().boxed())
 }
 
 /// The client library and the demo.
 fn pages(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
-    let demo = api.settings.demo;
+    let demo = api.settings().demo;
     let page = warp::path::full().and_then(async |path: FullPath| {
         if pages::is_page(path.as_str()) { Ok(path) } else { Err(warp::reject::not_found()) }
     });
@@ -197,6 +212,31 @@ fn post(
                     Ok(response)
                 };
                 respond(answered.await)
+            }
+        })
+        .boxed()
+}
+
+/// A route of the operator.
+fn admin<F, A>(route: BoxedFilter<()>, api: &Arc<Api>, scope: Scope, answer: F) -> BoxedFilter<(Response,)>
+where
+    F: Fn(Arc<Api>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Response, Problem>> + Send + 'static,
+{
+    let api = Arc::clone(api);
+    route
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<AdminSocket>())
+        .then(move |headers: HeaderMap, socket| {
+            let (api, answer) = (Arc::clone(&api), answer.clone());
+            async move {
+                let answered = async {
+                    admin::authorize(&api, socket, &headers, scope)?;
+                    answer(api).await
+                };
+                let mut response = respond(answered.await);
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
             }
         })
         .boxed()

@@ -1,14 +1,14 @@
 //! One stream: HTTP/1.1 or HTTP/2 on it, with times and sizes that nobody can stretch.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request, Version};
+use http::{HeaderMap, HeaderValue, Request, Version, request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -19,9 +19,12 @@ use tower_service::Service;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use crate::auth::Origins;
+use crate::http::admin::AdminSocket;
 use crate::http::api::{Api, Backend, Settings};
 use crate::http::call::Hangup;
 use crate::http::origin::{self, Judgment};
+use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::http::routes::routes;
 use crate::http::stream::BoxedStream;
@@ -59,6 +62,21 @@ impl Http {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        self.serve_from(stream, Source::Network { remote, is_over }).await;
+    }
+
+    /// Serves one stream of the admin socket to its end.
+    pub async fn serve_admin<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.serve_from(stream, Source::AdminSocket).await;
+    }
+
+    async fn serve_from<S>(&self, stream: S, source: Source)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let stream: BoxedStream = Box::new(stream);
         let mut stop = self.api.stop.subscribe();
         let hangup = Hangup::default();
@@ -66,10 +84,9 @@ impl Http {
         let front = Front {
             api: Arc::clone(&self.api),
             routes: self.routes.clone(),
-            remote,
+            source,
             heard,
             hangup: hangup.clone(),
-            is_over,
         };
         let builder = builder();
         let serving =
@@ -105,6 +122,11 @@ impl Http {
         }
     }
 
+    /// Puts other settings in force for requests that come from now on.
+    pub fn replace(&self, settings: Settings) {
+        self.api.replace(settings);
+    }
+
     /// Takes no more requests and waits, for a while, until those begun are answered and the WebSockets closed.
     pub async fn stop(&self) {
         self.api.stop.send_replace(true);
@@ -133,54 +155,92 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// Where a stream comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    AdminSocket,
+    Network { remote: SocketAddr, is_over: bool },
+}
+
 /// What every request passes before the routes.
 #[derive(Clone)]
 struct Front {
     api: Arc<Api>,
     routes: BoxedFilter<(Response,)>,
-    remote: SocketAddr,
+    source: Source,
     heard: watch::Sender<bool>,
     hangup: Hangup,
-    is_over: bool,
 }
 
 impl Front {
     async fn answer(self, request: Request<Incoming>) -> Response {
-        let (mut head, body) = request.into_parts();
-        let proxies = &self.api.settings.proxies;
-        let peer = proxies.client(self.remote, &head.headers);
-        let host = proxies.host(self.remote, &head.headers);
-        if self.api.settings.local_only && !origin::is_local(&head, host) {
+        let (head, body) = request.into_parts();
+        match self.source {
+            Source::AdminSocket => self.answer_admin(head, body).await,
+            Source::Network { remote, is_over } => self.answer_network(head, body, remote, is_over).await,
+        }
+    }
+
+    async fn answer_admin(self, mut head: request::Parts, body: Incoming) -> Response {
+        // Who may open the socket is on this host, whatever the headers say.
+        let peer = self.api.settings().proxies.client((Ipv4Addr::LOCALHOST, 0).into(), &HeaderMap::new());
+        head.extensions.insert(AdminSocket);
+        self.route(head, body, peer).await
+    }
+
+    async fn answer_network(
+        self,
+        mut head: request::Parts,
+        body: Incoming,
+        remote: SocketAddr,
+        is_over: bool,
+    ) -> Response {
+        let settings = self.api.settings();
+        let proxies = &settings.proxies;
+        let peer = proxies.client(remote, &head.headers);
+        let host = proxies.host(remote, &head.headers);
+        if settings.local_only && !origin::is_local(&head, host) {
             return Problem::Forbidden("with --demo this server answers to the name localhost alone")
                 .response();
         }
         let mut origin = None;
         let is_api = head.uri.path().starts_with("/v1/");
         if is_api {
-            match origin::judge(&self.api.settings.origins, &head, host) {
+            // No page of elsewhere is the operator's.
+            let own_alone = Origins { allowed: Vec::new() };
+            let is_admin = head.uri.path().starts_with("/v1/admin/");
+            let origins = if is_admin { &own_alone } else { &settings.origins };
+            match origin::judge(origins, &head, host) {
                 Judgment::Pass(found) => origin = found,
                 Judgment::Answered(response) => return response,
             }
         }
-        let place = proxies.trust(self.remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
-        if self.is_over || place.as_ref().is_some_and(Option::is_none) {
+        let place = proxies.trust(remote.ip()).then(|| self.api.backend.enter(peer.addr.ip()));
+        if is_over || place.as_ref().is_some_and(Option::is_none) {
             return marked(one_too_many(), origin, is_api);
         }
         let place = place.flatten();
-        // A stream of HTTP/2 shares its connection with others, which shall not end with it.
-        let hangup = if head.version == Version::HTTP_2 { Hangup::default() } else { self.hangup.clone() };
-        head.extensions.insert(peer);
-        head.extensions.insert(hangup);
         if let Some(place) = place.clone() {
             head.extensions.insert(place);
         }
+        let response = self.route(head, body, peer).await;
+        // Held at least until there is an answer.
+        drop(place);
+        marked(response, origin, is_api)
+    }
+
+    async fn route(self, mut head: request::Parts, body: Incoming, peer: Peer) -> Response {
+        // A stream of HTTP/2 shares its connection with others, which shall not end with it.
+        let hangup = if head.version == Version::HTTP_2 { Hangup::default() } else { self.hangup };
+        head.extensions.insert(peer);
+        head.extensions.insert(hangup);
         let mut service = warp::service(self.routes);
         let Ok(response) = service.call(Request::from_parts(head, body)).await;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             tracing::debug!(client = %ClientAddr(peer.addr), status = status.as_u16(), "HTTP request refused");
         }
-        marked(response, origin, is_api)
+        response
     }
 }
 

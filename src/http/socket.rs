@@ -115,7 +115,7 @@ async fn serve(
     let read = parts.read_buf.to_vec();
     drop(parts.read_buf);
     tokio::spawn(async move {
-        let limit = Some(api.settings.max_message).filter(|limit| *limit != 0).unwrap_or(LARGEST_MESSAGE);
+        let limit = Some(api.settings().max_message).filter(|limit| *limit != 0).unwrap_or(LARGEST_MESSAGE);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)

@@ -28,6 +28,6 @@ pub(crate) fn mint(api: &Api, body: &str) -> Result<Response, Problem> {
     let expires_at = api.backend.now().unix.saturating_add(ttl);
     let claims =
         claims(&members, expires_at).map_err(|_| wrong("a claim is of the wrong type or too long"))?;
-    let token = api.settings.tokens.sign(&claims).ok_or(Problem::Internal)?;
+    let token = api.settings().tokens.sign(&claims).ok_or(Problem::Internal)?;
     Ok(warp::reply::json(&Answer { token, expires_at }).into_response())
 }

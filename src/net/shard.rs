@@ -16,6 +16,7 @@ use crate::net::engine::receive::{self, Inbox, Receiver};
 use crate::net::journal;
 use crate::net::mailbox::{Command, Letter, Mailbox, Snapshot};
 use crate::net::outbound::{Outbound, Outbox};
+use crate::net::relay::Translation;
 use crate::net::ring::{Alarm, Entries};
 use crate::net::stream::connection::Phase;
 use crate::net::stream::table::StreamId;
@@ -281,7 +282,10 @@ impl<S: Shared> Shard<S> {
 
     fn obey(&mut self, command: Command) {
         let event = match command {
-            Command::Policy(policy) => Event::Policy(policy),
+            Command::Policy(policy) => {
+                self.out.names = Translation::new(policy.relays());
+                Event::Policy(policy)
+            }
             Command::Credentials(credentials) => Event::Credentials(credentials),
             Command::Limits(limits) => Event::Limits(limits),
             Command::End(session) => Event::End(session),

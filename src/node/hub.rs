@@ -20,6 +20,7 @@ use crate::net::{Seeded, clock};
 use crate::node::leases::Leases;
 use crate::signal::{
     Action, Authority, ConnId, FeedReader, Holder, Hub, IceServer, IceServers, Limits, Settings, Speech,
+    Stats,
 };
 use crate::time::{Mono, Now};
 
@@ -73,6 +74,14 @@ impl Authority for Issuer {
     }
 }
 
+/// What the rest of the daemon wants of the hub.
+pub(super) enum Errand {
+    /// To go by other terms from now on.
+    Renew { issuer: Box<Issuer>, limits: Limits, longest_credential: Duration },
+    /// To say what there is.
+    Count(oneshot::Sender<Stats>),
+}
+
 /// The hub with the connections that hang on it.
 pub(super) struct Task {
     hub: Hub<Issuer, Seeded>,
@@ -81,6 +90,7 @@ pub(super) struct Task {
     told: Vec<Arc<Line>>,
     leases: Leases,
     inputs: mpsc::Receiver<Input>,
+    errands: mpsc::Receiver<Errand>,
     drain: oneshot::Receiver<()>,
 }
 
@@ -92,10 +102,11 @@ impl Task {
         issuer: Issuer,
         leases: Leases,
         inputs: mpsc::Receiver<Input>,
+        errands: mpsc::Receiver<Errand>,
         drain: oneshot::Receiver<()>,
     ) -> Task {
         let hub = Hub::new(settings, limits, issuer, Seeded(StdRng::from_os_rng()));
-        Task { hub, lines: HashMap::default(), told: Vec::new(), leases, inputs, drain }
+        Task { hub, lines: HashMap::default(), told: Vec::new(), leases, inputs, errands, drain }
     }
 
     /// Works until the daemon ends.
@@ -130,6 +141,7 @@ impl Task {
                     armed = Mono(u64::MAX);
                     self.fall_due();
                 }
+                Some(errand) = self.errands.recv() => self.run_errand(errand),
                 _ = &mut self.drain, if !is_draining => {
                     is_draining = true;
                     let now = clock::now();
@@ -141,6 +153,18 @@ impl Task {
             for line in self.told.drain(..) {
                 line.wake();
             }
+        }
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Renew { issuer, limits, longest_credential } => {
+                *self.hub.authority_mut() = *issuer;
+                self.hub.handle_limits(limits);
+                self.leases.set_longest_credential(longest_credential);
+            }
+            // Who asked may be gone.
+            Errand::Count(answer) => _ = answer.send(self.hub.stats()),
         }
     }
 

@@ -37,6 +37,12 @@ impl Leases {
         Leases { shared, kicked: VecDeque::new(), longest_credential, enders }
     }
 
+    /// Says how long a credential minted from now on may make allocations.
+    pub(super) fn set_longest_credential(&mut self, longest: Duration) {
+        // Older ones may live as long as was allowed when they were minted.
+        self.longest_credential = self.longest_credential.max(longest);
+    }
+
     /// Lets credentials of a session live as long as it does.
     pub(super) fn begin(&self, session: SessionId, terms: &SessionTerms) {
         let bitrate = terms.ice.kbps.map_or(0, |kbps| u64::from(kbps) * KILOBIT);

@@ -1,45 +1,51 @@
 //! The running daemon: builds the parts from the configuration, starts them and ends them.
 
+mod admin;
+mod daemon;
+mod desk;
+mod error;
+mod host;
 mod hub;
 mod jwks;
 mod leases;
+pub mod operator;
+mod service;
 mod setup;
 mod shards;
+mod signals;
 mod web;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config};
 use crate::http::PublicKeys;
 pub use crate::http::{LONGEST_TOKEN_LIFETIME, TOKEN_LIFETIME, TokenKeys, claims};
 pub use crate::net::Carrier;
-use crate::net::interfaces::{self, HostAddresses};
-use crate::net::{
-    self, BindError, Bound, BoundListener, Clients, Command, ConnectionLimits, Running, StartSpec, TlsService,
-};
-use crate::node::jwks::Follower;
+use crate::net::interfaces;
+use crate::net::{self, Bound, BoundListener, Clients, ConnectionLimits, StartSpec, TlsService, clock};
+pub use crate::node::admin::AdminError;
+use crate::node::daemon::Daemon;
+pub use crate::node::daemon::ReadConfig;
+pub use crate::node::error::RunError;
+use crate::node::host::host_addresses;
 pub use crate::node::jwks::JwksError;
 use crate::node::leases::Leases;
-use crate::node::shards::tell_all;
-use crate::node::web::{HubParts, Web};
+use crate::node::service::Service;
+use crate::node::signals::Signals;
+use crate::node::web::{HubParts, Web, WebParts};
 use crate::telemetry::LISTENING;
 use crate::turn::{Family, RelayIp, Settings, ShardId};
 
 /// Threads of the lobby where there is more than one core. It does handshakes and rare things; the cores are the shards'.
 const LOBBY_THREADS: usize = 2;
-
-/// Pause after the host's addresses could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a daemon that listens looks like from outside.
 #[derive(Clone, Debug)]
@@ -50,49 +56,15 @@ pub struct Ready {
     pub relays: Vec<RelayIp>,
 }
 
-/// Why the daemon did not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// An address cannot be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The operating system refused something.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The certificate cannot be served.
-    #[error("the certificate cannot be served: {0}")]
-    Tls(#[from] rustls::Error),
-    /// An external address is for a local one that no relay uses.
-    #[error("--external-address names {0}, which is no relay address here: name it with --relay-address too")]
-    External(IpAddr),
-    /// The public keys of join tokens cannot be had.
-    #[error("--token-jwks: {0}")]
-    Jwks(#[from] JwksError),
-    /// The signaling hub ended.
-    #[error("the signaling hub ended unexpectedly: {0}")]
-    Hub(String),
-    /// A media thread ended.
-    #[error("a media thread ended unexpectedly: {0}")]
-    Shard(String),
-}
-
-impl RunError {
-    fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
-        move |source| RunError::System { what, source }
-    }
-}
-
-/// Runs the daemon until SIGTERM or SIGINT; `ready` is called when every socket is bound and served.
-pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+/// Runs the daemon until SIGTERM or SIGINT; `read` reads the configuration again, and `ready` is called when every
+/// socket is bound and served.
+pub fn run(config: &Config, read: ReadConfig, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    let begun = clock::now().mono;
     let nofile = net::raise_nofile().map_err(RunError::system("the limit of open files cannot be read"))?;
     let relays = relay_ips(config)?;
     let shared = setup::shared_table(config, &relays);
     let bound = Bound::new(&setup::bind_spec(config))?;
+    let admin = admin::bind(config.admin_socket.as_ref())?;
     let listeners = bound.listeners().to_vec();
     let endpoints: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
     let tls = match &config.certificate {
@@ -103,11 +75,12 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
     let clients = Clients::new(per_ip, ConnectionLimits::total(nofile));
     let host = host_addresses()?;
     let public = Arc::new(PublicKeys::default());
-    let (mut web, hub) =
-        Web::new(config, &listeners, &relays, clients.clone(), random_key()?, Arc::clone(&public));
-    let leases = shared.clone();
+    let (desk, wishes) = mpsc::channel(desk::QUEUE);
+    let ticket_key = random_key()?;
+    let parts = WebParts { clients: clients.clone(), ticket_key, public: Arc::clone(&public), desk };
+    let (web, hub) = Web::new(config, &listeners, &relays, parts);
     let spec = StartSpec {
-        shared,
+        shared: shared.clone(),
         policy: setup::policy(config, &relays, &host, &endpoints),
         credentials: setup::credentials(config),
         limits: setup::limits(config),
@@ -135,110 +108,47 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> 
             // After the media threads, which would inherit it.
             net::lower_priority();
         }
-        let leases = Leases::new(leases, setup::longest_credential(config), running.shards().to_vec());
+        let leases =
+            Leases::new(shared.clone(), setup::longest_credential(config), running.shards().to_vec());
         let HubParts { issuer, inputs, drain } = hub;
         let (settings, limits) = (setup::signal_settings(config), setup::signal_limits(config));
-        let task = hub::Task::new(settings, limits, issuer, leases, inputs, drain);
-        let mut hub = tokio::spawn(task.run());
+        let (errands, hubs_errands) = mpsc::channel(desk::QUEUE);
+        let task = hub::Task::new(settings, limits, issuer, leases, inputs, hubs_errands, drain);
+        let hub = tokio::spawn(task.run());
         let jwks = config.token_jwks.as_ref().map(|source| jwks::follow(source, public)).transpose()?;
+        let admin = admin.map(|socket| socket.serve(web.http())).transpose()?;
         for listener in &listeners {
             tracing::info!(target: LISTENING, "listening {} {}", listener.carrier.label(), listener.addr);
         }
         web.set_ready(true);
+        let service = Service::new();
+        service.ready();
         tracing::info!(target: LISTENING, "ready");
-        ready(&Ready { listeners, relays: relays.clone() });
-        let parts = Parts { config, relays: &relays, endpoints: &endpoints, tls: tls.as_deref(), jwks };
-        serve(running, signals, host, &parts, &mut web, &mut hub).await
+        ready(&Ready { listeners: listeners.clone(), relays: relays.clone() });
+        let (config, host) = (config.clone(), host);
+        let daemon = Daemon {
+            config,
+            read,
+            relays,
+            listeners,
+            host,
+            shared,
+            tls,
+            jwks,
+            errands,
+            wishes,
+            running,
+            web,
+            hub,
+            service,
+            begun,
+        };
+        let ended = daemon.run(signals).await;
+        drop(admin);
+        ended
     });
     runtime.shutdown_background();
     ended
-}
-
-/// What stays as it is while the daemon runs.
-struct Parts<'a> {
-    config: &'a Config,
-    relays: &'a [RelayIp],
-    endpoints: &'a [SocketAddr],
-    tls: Option<&'a TlsService>,
-    jwks: Option<Follower>,
-}
-
-/// Lets the parts work until a signal comes or one of them fails.
-async fn serve(
-    mut running: Running,
-    mut signals: Signals,
-    mut host: HostAddresses,
-    parts: &Parts<'_>,
-    web: &mut Web,
-    hub: &mut JoinHandle<()>,
-) -> Result<(), RunError> {
-    let (changed, mut changes) = tokio::sync::mpsc::channel(1);
-    let again = changed.clone();
-    let watching = tokio::spawn(async move {
-        let watched = interfaces::watch_addresses(|| {
-            // One that waits already stands for this one too.
-            let _ = changed.try_send(());
-        })
-        .await;
-        tracing::error!(?watched, "changes of this host's addresses are not seen any more");
-    });
-    let outcome = loop {
-        tokio::select! {
-            signal = signals.next() => match signal {
-                Signal::Stop(name) => {
-                    tracing::info!(signal = name, "stopping");
-                    break Ok(());
-                }
-                Signal::HangUp => {
-                    reload_certificate(parts.config, parts.tls);
-                    parts.jwks.iter().for_each(Follower::read_again);
-                }
-            },
-            ended = running.shard_ended() => {
-                break Err(RunError::Shard(format!("{ended:?}")));
-            }
-            ended = &mut *hub => {
-                break Err(RunError::Hub(format!("{ended:?}")));
-            }
-            Some(()) = changes.recv() => {
-                match host_addresses() {
-                    Ok(read) if read == host => {}
-                    Ok(read) => {
-                        host = read;
-                        tracing::info!("the addresses of this host changed");
-                        let policy = setup::policy(parts.config, parts.relays, &host, parts.endpoints);
-                        tell_all(running.shards(), || Command::Policy(Arc::clone(&policy))).await;
-                    }
-                    Err(error) => {
-                        // No descriptor is free, perhaps: that passes, and calls go on meanwhile.
-                        tracing::warn!("{error}");
-                        let again = again.clone();
-                        tokio::spawn(async move {
-                            tokio::time::sleep(READ_AGAIN).await;
-                            let _ = again.try_send(());
-                        });
-                    }
-                }
-            }
-        }
-    };
-    watching.abort();
-    tokio::join!(web.stop(), running.stop());
-    outcome
-}
-
-/// Serves new connections with the certificate that the files hold now; one that is broken changes nothing.
-fn reload_certificate(config: &Config, tls: Option<&TlsService>) {
-    let (Tls::Files { cert, key }, Some(tls)) = (&config.tls, tls) else {
-        return tracing::info!("there is no certificate file to read again");
-    };
-    match config::certificate::load(cert, key) {
-        Ok(certificate) => {
-            tls.replace(certificate.certified_key);
-            tracing::info!("the certificate was read again");
-        }
-        Err(fault) => tracing::error!(problem = %fault.problem, "the certificate stays as it was"),
-    }
 }
 
 /// Finds the relay addresses and says what is unusual about them.
@@ -275,10 +185,6 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-fn host_addresses() -> Result<HostAddresses, RunError> {
-    interfaces::host_addresses().map_err(RunError::system("the addresses of this host cannot be read"))
-}
-
 fn random_key() -> Result<[u8; 32], RunError> {
     let mut key = [0; 32];
     OsRng
@@ -302,37 +208,4 @@ fn lobby() -> io::Result<Runtime> {
 /// Tells whether threads of the lobby would only wake each other, so that this one does its work.
 fn has_one_core() -> bool {
     available_parallelism().is_ok_and(|cores| cores.get() == 1)
-}
-
-/// What a signal asks for.
-enum Signal {
-    /// To end.
-    Stop(&'static str),
-    /// To read the certificate and the public keys again.
-    HangUp,
-}
-
-/// The signals that the daemon listens to.
-struct Signals {
-    hang_up: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Signals> {
-        Ok(Signals {
-            hang_up: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Signal::HangUp,
-        }
-    }
 }

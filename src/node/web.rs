@@ -4,12 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::{self, ApiKeys, Minted, Origins};
 use crate::config::{Config, Secret, ice_urls, state};
-use crate::http::{Backend, Http, Input, Place, PublicKeys, Settings, Signaling, TokenKeys, TrustedProxies};
+use crate::http::{
+    Answer, Backend, Http, Input, Place, PublicKeys, Reloaded, Settings, Signaling, TokenKeys, TrustedProxies,
+};
 use crate::net::{BoundListener, Carrier, Clients, HttpEntry, clock};
+use crate::node::desk::Wish;
 use crate::node::hub::Issuer;
 use crate::node::setup;
 use crate::time::Now;
@@ -18,13 +22,19 @@ use crate::turn::RelayIp;
 /// Random bytes in the subject of a credential that is for nobody in particular.
 const SUBJECT_BYTES: usize = 12;
 
-/// The daemon as HTTP sees it.
-struct Node {
+/// What credentials are minted with and where clients are sent.
+struct Minting {
     secret: Option<Secret>,
     urls: Vec<String>,
+}
+
+/// The daemon as HTTP sees it.
+struct Node {
+    minting: Arc<ArcSwap<Minting>>,
     ready: Arc<AtomicBool>,
     signaling: Signaling,
     clients: Clients,
+    desk: mpsc::Sender<Wish>,
 }
 
 impl Backend for Node {
@@ -37,12 +47,13 @@ impl Backend for Node {
     }
 
     fn mint(&self, subject: &str, expires_at: u64) -> Minted {
-        let secret = self.secret.as_ref().expect("prepare leaves at least one secret");
+        let minting = self.minting.load();
+        let secret = minting.secret.as_ref().expect("prepare leaves at least one secret");
         auth::mint(secret.as_bytes(), subject, expires_at)
     }
 
     fn ice_urls(&self) -> Vec<String> {
-        self.urls.clone()
+        self.minting.load().urls.clone()
     }
 
     fn fresh_subject(&self) -> String {
@@ -53,8 +64,28 @@ impl Backend for Node {
         &self.signaling
     }
 
+    fn reload(&self) -> Answer<Reloaded> {
+        self.wish(Wish::Reload)
+    }
+
+    fn status(&self) -> Answer<String> {
+        self.wish(Wish::Status)
+    }
+
     fn enter(&self, client: IpAddr) -> Option<Place> {
         self.clients.enter(client).map(|place| Arc::new(place) as Place)
+    }
+}
+
+impl Node {
+    /// Asks the daemon; nothing comes back once it stops.
+    fn wish<T: Send + 'static>(&self, wish: fn(oneshot::Sender<T>) -> Wish) -> Answer<T> {
+        let desk = self.desk.clone();
+        Box::pin(async move {
+            let (answer, wait) = oneshot::channel();
+            desk.send(wish(answer)).await.ok()?;
+            wait.await.ok()
+        })
     }
 }
 
@@ -63,6 +94,18 @@ pub(super) struct Web {
     http: Arc<Http>,
     ready: Arc<AtomicBool>,
     drain: Option<oneshot::Sender<()>>,
+    minting: Arc<ArcSwap<Minting>>,
+    public: Arc<PublicKeys>,
+    ticket_key: [u8; 32],
+    listeners: Vec<BoundListener>,
+}
+
+/// What HTTP is made of besides the configuration.
+pub(super) struct WebParts {
+    pub(super) clients: Clients,
+    pub(super) ticket_key: [u8; 32],
+    pub(super) public: Arc<PublicKeys>,
+    pub(super) desk: mpsc::Sender<Wish>,
 }
 
 /// What the hub's task is made of besides the relay.
@@ -72,32 +115,46 @@ pub(super) struct HubParts {
     pub(super) drain: oneshot::Receiver<()>,
 }
 
+/// What terms a configuration sets for HTTP and the hub.
+struct Terms {
+    minting: Minting,
+    issuer: Issuer,
+    settings: Settings,
+}
+
 impl Web {
     /// Makes the HTTP half of a daemon that has bound its listeners.
     pub(super) fn new(
         config: &Config,
         listeners: &[BoundListener],
         relays: &[RelayIp],
-        clients: Clients,
-        ticket_key: [u8; 32],
-        public: Arc<PublicKeys>,
+        parts: WebParts,
     ) -> (Web, HubParts) {
+        let WebParts { clients, ticket_key, public, desk } = parts;
         let ready = Arc::new(AtomicBool::new(false));
-        let urls: Vec<String> = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
-        let secret = config.auth_secrets.first().cloned();
-        let tokens = Arc::new(token_keys(config).with_public(public));
         let (signaling, inputs) = Signaling::new();
         let (drain, drained) = oneshot::channel();
-        let issuer = Issuer {
-            tokens: Arc::clone(&tokens),
-            secret: secret.clone(),
-            urls: urls.clone(),
-            credential_ttl: config.credential_ttl,
-            max_credential_ttl: config.max_credential_ttl,
-        };
-        let node = Node { secret, urls, ready: Arc::clone(&ready), signaling, clients };
-        let http = Arc::new(Http::new(settings(config, tokens, ticket_key), node));
-        (Web { http, ready, drain: Some(drain) }, HubParts { issuer, inputs, drain: drained })
+        let Terms { minting, issuer, settings } = terms(config, listeners, relays, &public, ticket_key);
+        let minting = Arc::new(ArcSwap::from_pointee(minting));
+        let node =
+            Node { minting: Arc::clone(&minting), ready: Arc::clone(&ready), signaling, clients, desk };
+        let http = Arc::new(Http::new(settings, node));
+        let (drain, listeners) = (Some(drain), listeners.to_vec());
+        let web = Web { http, ready, drain, minting, public, ticket_key, listeners };
+        (web, HubParts { issuer, inputs, drain: drained })
+    }
+
+    /// Puts another configuration in force for requests that come from now on. Returns what the hub is to go by.
+    pub(super) fn renew(&self, config: &Config, relays: &[RelayIp]) -> Issuer {
+        let terms = terms(config, &self.listeners, relays, &self.public, self.ticket_key);
+        self.minting.store(Arc::new(terms.minting));
+        self.http.replace(terms.settings);
+        terms.issuer
+    }
+
+    /// Returns what serves the streams of the admin socket.
+    pub(super) fn http(&self) -> Arc<Http> {
+        Arc::clone(&self.http)
     }
 
     /// Returns what takes the streams of the lobby.
@@ -126,6 +183,26 @@ impl Web {
         }
         self.http.stop().await;
     }
+}
+
+fn terms(
+    config: &Config,
+    listeners: &[BoundListener],
+    relays: &[RelayIp],
+    public: &Arc<PublicKeys>,
+    ticket_key: [u8; 32],
+) -> Terms {
+    let urls: Vec<String> = urls(config, listeners, relays).iter().map(ToString::to_string).collect();
+    let secret = config.auth_secrets.first().cloned();
+    let tokens = Arc::new(token_keys(config).with_public(Arc::clone(public)));
+    let issuer = Issuer {
+        tokens: Arc::clone(&tokens),
+        secret: secret.clone(),
+        urls: urls.clone(),
+        credential_ttl: config.credential_ttl,
+        max_credential_ttl: config.max_credential_ttl,
+    };
+    Terms { minting: Minting { secret, urls }, issuer, settings: settings(config, tokens, ticket_key) }
 }
 
 fn settings(config: &Config, tokens: Arc<TokenKeys>, ticket_key: [u8; 32]) -> Settings {

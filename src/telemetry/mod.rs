@@ -5,14 +5,15 @@ pub mod redact;
 pub mod settings;
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 pub use escape::Subject;
 pub use redact::{ClientAddr, PeerAddrLog};
@@ -33,20 +34,42 @@ pub fn init(config: &LogConfig) -> Logging {
     redact::set_policy(config.addresses, config.level);
     let lines = SafeLines { writer: io::stderr(), escape: escape_for(config.format) };
     let (writer, guard) = tracing_appender::non_blocking(lines);
-    let _ = subscriber(config, writer).try_init();
+    let (subscriber, handle) = subscriber(config, writer);
+    if subscriber.try_init().is_ok() {
+        let _ = LEVELS.set(handle);
+    }
     Logging(guard)
 }
 
-fn subscriber<W>(config: &LogConfig, writer: W) -> impl Subscriber + Send + Sync
+/// Puts other levels and another address policy in force; the format stays.
+pub fn set_levels(config: &LogConfig) {
+    redact::set_policy(config.addresses, config.level);
+    if let Some(handle) = LEVELS.get() {
+        // It fails only once the subscriber is gone, at the end of the process.
+        let _ = handle.reload(targets(config.level));
+    }
+}
+
+/// The way to the filter of the process's subscriber.
+static LEVELS: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+fn targets(of: LogLevel) -> Targets {
+    let own = level(of);
+    // What libraries say is not redacted, so only their warnings get through.
+    Targets::new()
+        .with_target("turnpike", own)
+        .with_target(LISTENING, LevelFilter::INFO)
+        .with_default(own.min(LevelFilter::WARN))
+}
+
+fn subscriber<W>(
+    config: &LogConfig,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let own = level(config.level);
-    // What libraries say is not redacted, so only their warnings get through.
-    let targets = Targets::new()
-        .with_target("turnpike", own)
-        .with_target(LISTENING, LevelFilter::INFO)
-        .with_default(own.min(LevelFilter::WARN));
+    let (targets, handle) = reload::Layer::new(targets(config.level));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let lines = match config.format {
         LogFormat::Text => lines.with_target(false).boxed(),
@@ -54,7 +77,7 @@ where
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
-    tracing_subscriber::registry().with(lines.with_filter(targets))
+    (tracing_subscriber::registry().with(lines.with_filter(targets)), handle)
 }
 
 fn escape_for(format: LogFormat) -> fn(&str) -> String {
@@ -118,7 +141,7 @@ mod tests {
         let capture = Capture::default();
         let config = LogConfig { format, level, addresses: AddressPolicy::Prefix };
         let writer = capture.clone();
-        let subscriber = subscriber(&config, move || SafeLines {
+        let (subscriber, _) = subscriber(&config, move || SafeLines {
             writer: writer.clone(),
             escape: escape_for(config.format),
         });

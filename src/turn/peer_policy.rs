@@ -38,7 +38,7 @@ pub struct RelayIp {
 /// The addresses of this host, as its shell last read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
-    /// Relay addresses.
+    /// Relay addresses, by the newest name first.
     pub relays: Vec<RelayIp>,
     /// All addresses of all interfaces.
     pub local: Vec<IpAddr>,
@@ -139,6 +139,12 @@ impl Policy {
                 if self.is_endpoint(peer) { Err(PeerRefusal::OwnEndpoint) } else { Ok(()) }
             }
         }
+    }
+
+    /// Returns the own relay addresses, by the newest name first.
+    #[must_use]
+    pub fn relays(&self) -> &[RelayIp] {
+        &self.own.relays
     }
 
     /// Returns what an address is to this host.

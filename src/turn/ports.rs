@@ -1,16 +1,15 @@
 //! The relayed ports of one address: who has which.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::turn::ids::{RelayAddr, RelayId, ShardId};
-use crate::turn::peer_policy::RelayIp;
+use crate::turn::ids::{RelayId, ShardId};
 
 /// One word a port: 0 is free, 1 is reserved, else shard, slot and generation of the relay.
 ///
 /// Callers of what writes hold the shared table's lock; [`PortPool::tenant`] needs none.
 pub(super) struct PortPool {
-    ip: RelayIp,
+    local: IpAddr,
     first: u16,
     words: Box<[AtomicU64]>,
     free: AtomicUsize,
@@ -31,20 +30,14 @@ pub(super) enum Tenant {
 
 impl PortPool {
     /// Makes a pool of the ports from `first` to `last`.
-    pub(super) fn new(ip: RelayIp, first: u16, last: u16) -> PortPool {
+    pub(super) fn new(local: IpAddr, first: u16, last: u16) -> PortPool {
         let words: Box<[AtomicU64]> = (first..=last).map(|_| AtomicU64::new(FREE)).collect();
-        PortPool { ip, first, free: AtomicUsize::new(words.len()), words }
+        PortPool { local, first, free: AtomicUsize::new(words.len()), words }
     }
 
-    pub(super) fn ip(&self) -> RelayIp {
-        self.ip
-    }
-
-    pub(super) fn addr(&self, port: u16) -> RelayAddr {
-        RelayAddr {
-            local: SocketAddr::new(self.ip.local, port),
-            advertised: SocketAddr::new(self.ip.advertised, port),
-        }
+    /// Returns the address that relays bind to.
+    pub(super) fn local(&self) -> IpAddr {
+        self.local
     }
 
     /// Picks a free port at random (RFC 6056); `fits` narrows the choice.
@@ -126,13 +119,10 @@ fn pack(shard: ShardId, relay: RelayId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
     fn pool(first: u16, last: u16) -> PortPool {
-        let ip = IpAddr::from([192, 0, 2, 1]);
-        PortPool::new(RelayIp { local: ip, advertised: ip }, first, last)
+        PortPool::new(IpAddr::from([192, 0, 2, 1]), first, last)
     }
 
     fn counter() -> impl FnMut() -> u64 {

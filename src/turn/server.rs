@@ -93,6 +93,7 @@ impl<S: Shared, R: Rng> Server<S, R> {
                 }
             }
             Event::Policy(policy) => {
+                self.core.shared.rename(policy.relays());
                 self.core.policy = policy;
                 self.core.policy_generation += 1;
             }

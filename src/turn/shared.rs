@@ -3,6 +3,7 @@
 use crate::auth::SessionId;
 use crate::time::Mono;
 use crate::turn::ids::{Family, PeerAddr, RelayAddr, RelayId, ShardId};
+use crate::turn::peer_policy::RelayIp;
 
 /// Who asks for an allocation.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,10 @@ pub trait Shared: Clone {
 
     /// Admits an imported allocation, whatever the quotas say.
     fn readmit(&self, claim: Claim<'_>) -> Self::Guard;
+
+    /// Says how the relay addresses are advertised from now on, by the newest name first: what has an older one keeps
+    /// it.
+    fn rename(&mut self, names: &[RelayIp]);
 
     /// Says whether relays of a family can be had at all.
     fn has_family(&self, family: Family) -> bool;

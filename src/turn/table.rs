@@ -1,7 +1,7 @@
 //! The process-wide [`Shared`] table: quotas, ports, reservations, sessions and budgets.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::auth::SessionId;
@@ -41,9 +41,13 @@ pub struct RelayRange {
     pub last: u16,
 }
 
-/// A handle to the table that all shards share.
+/// A handle to the table that all shards share, with what its holder calls the relay addresses.
 #[derive(Clone)]
-pub struct SharedTable(Arc<Inner>);
+pub struct SharedTable {
+    inner: Arc<Inner>,
+    /// By the newest name first: allocations that have an older one keep it.
+    names: Arc<[RelayIp]>,
+}
 
 struct Inner {
     v4: Option<PortPool>,
@@ -94,7 +98,7 @@ impl SharedTable {
     pub fn new(ranges: &[RelayRange], quotas: Quotas) -> SharedTable {
         let pool = |family| {
             let range = ranges.iter().find(|range| Family::of(range.ip.advertised) == family)?;
-            Some(PortPool::new(range.ip, range.first, range.last))
+            Some(PortPool::new(range.ip.local, range.first, range.last))
         };
         let rare = Rare {
             quotas,
@@ -106,7 +110,8 @@ impl SharedTable {
             budget: None,
             recovering: VecDeque::new(),
         };
-        SharedTable(Arc::new(Inner { v4: pool(Family::V4), v6: pool(Family::V6), rare: Mutex::new(rare) }))
+        let inner = Inner { v4: pool(Family::V4), v6: pool(Family::V6), rare: Mutex::new(rare) };
+        SharedTable { inner: Arc::new(inner), names: ranges.iter().map(|range| range.ip).collect() }
     }
 
     /// Puts other quotas in force for what comes.
@@ -132,18 +137,26 @@ impl SharedTable {
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
         // Nothing in here panics half-way through a change.
-        self.0.rare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self, family: Family) -> Option<&PortPool> {
         match family {
-            Family::V4 => self.0.v4.as_ref(),
-            Family::V6 => self.0.v6.as_ref(),
+            Family::V4 => self.inner.v4.as_ref(),
+            Family::V6 => self.inner.v6.as_ref(),
         }
     }
 
     fn pool_of(&self, addr: RelayAddr) -> Option<&PortPool> {
         self.pool(Family::of(addr.advertised.ip()))
+    }
+
+    /// Returns a port of a pool under its newest name.
+    fn addr(&self, pool: &PortPool, port: u16) -> RelayAddr {
+        let local = pool.local();
+        let name = self.names.iter().find(|name| name.local == local);
+        let advertised = name.map_or(local, |name| name.advertised);
+        RelayAddr { local: SocketAddr::new(local, port), advertised: SocketAddr::new(advertised, port) }
     }
 
     fn enter(&self, rare: &mut Rare, claim: Claim<'_>) -> QuotaGuard {
@@ -217,6 +230,10 @@ impl Shared for SharedTable {
         Ok(self.enter(&mut rare, claim))
     }
 
+    fn rename(&mut self, names: &[RelayIp]) {
+        self.names = names.into();
+    }
+
     fn readmit(&self, claim: Claim<'_>) -> QuotaGuard {
         self.enter(&mut self.rare(), claim)
     }
@@ -245,14 +262,14 @@ impl Shared for SharedTable {
         let port = port.ok_or(PortError::NoneFree)?;
         pool.set(port, Tenant::Relay(owner.0, owner.1));
         let reserved = (wish == PortWish::EvenAndReserve).then(|| {
-            let addr = pool.addr(port + 1);
+            let addr = self.addr(pool, port + 1);
             let token = ReservationToken(random().to_be_bytes());
             pool.set(port + 1, Tenant::Reserved);
             let reservation = Reservation { addr, user: reserve.user.to_owned(), until: reserve.until };
             rare.reservations.insert(token, reservation);
             (addr, token)
         });
-        Ok(Taken { addr: pool.addr(port), reserved })
+        Ok(Taken { addr: self.addr(pool, port), reserved })
     }
 
     fn claim_reservation(
@@ -283,7 +300,7 @@ impl Shared for SharedTable {
         let _rare = self.rare();
         let port = addr.local.port();
         match self.pool_of(addr) {
-            Some(pool) if pool.is_free(port) && pool.addr(port) == addr => {
+            Some(pool) if pool.is_free(port) && pool.local() == addr.local.ip() => {
                 pool.set(port, Tenant::Relay(owner.0, owner.1));
                 true
             }
@@ -300,7 +317,8 @@ impl Shared for SharedTable {
 
     fn owner(&self, addr: PeerAddr) -> Option<(ShardId, RelayId)> {
         let pool = self.pool(Family::of(addr.ip()))?;
-        if pool.ip().advertised != addr.ip() {
+        let is_name = |name: &RelayIp| name.advertised == addr.ip() && name.local == pool.local();
+        if !self.names.iter().any(is_name) {
             return None;
         }
         match pool.tenant(addr.0.port())? {
