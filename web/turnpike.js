@@ -461,7 +461,7 @@ export class Session extends Emitter {
     this.#settle = undefined;
     this.#rebase = false;
     this.#signals.clear();
-    // Joins alone may be asked for again: nothing else may happen twice.
+    // Only joins may be asked for again.
     const joins = [...this.#inflight.values()].filter(({ again }) => again);
     for (const [id, { again: isJoin }] of this.#inflight) if (isJoin) this.#inflight.delete(id);
     this.#abandon();
@@ -547,9 +547,9 @@ export class Room extends Emitter {
     this.name = name;
   }
 
-  join(options = {}) {
-    if (this.joined) return Promise.resolve(this);
-    this.#joining ??= this.#join(options).finally(() => (this.#joining = undefined));
+  async join(options = {}) {
+    if (this.joined) return this;
+    this.#joining ??= this.#join(options).finally(() => (this.#joining = null));
     return this.#joining;
   }
 
@@ -634,7 +634,7 @@ export class Room extends Emitter {
     this.emit('state', { key, value: data, ver, by });
   }
 
-  /** Takes over a whole roster and raises what differs. */
+  /** Takes over a roster and raises what differs. */
   enter({ t, ver, you, peers, state }) {
     const again = this.joined;
     this.joined = true;
@@ -816,7 +816,6 @@ export class Call extends Emitter {
     this.close(reason);
   }
 
-  /** Hangs up. */
   close(reason = 'closed') {
     if (this.state === 'ended') return;
     this.#signal('end', { reason });
@@ -848,7 +847,7 @@ export class Call extends Emitter {
     this.pc?.restartIce();
   }
 
-  /** Hangs up and calls again, through a relay alone or no longer so: a browser keeps a better way that it has. */
+  /** Calls again, through a relay alone or not: a browser keeps a better way that it has. */
   forceRelay(on = true) {
     this.close('relay');
     return this.room.call(this.peer, this.#stream, { ...this.#options, relay: on });
@@ -928,7 +927,6 @@ export class Call extends Emitter {
   receive(message) {
     if (message.kind === 'end') return this.#hungUp(message);
     if (!this.pc) {
-      // A caller that never stops fills no page; its first offer is what the call is about.
       if (this.#held.push(message) > REMEMBERED) this.#held.splice(1, 1);
       return;
     }
@@ -963,7 +961,6 @@ export class Call extends Emitter {
   }
 
   async #candidate(candidate) {
-    // The end of the candidates, which browsers find out by themselves.
     if (!candidate) return;
     const name = candidate.usernameFragment ?? '';
     if (this.pc.remoteDescription?.sdp.includes(`a=ice-ufrag:${name}`)) await this.pc.addIceCandidate(candidate);
