@@ -31,13 +31,7 @@ pub fn wants_json(matches: &ArgMatches) -> bool {
 
 /// Has the daemon read its configuration again. Returns what to print; the error is what went wrong.
 pub fn reload(paths: &[PathBuf], json: bool) -> Result<String, String> {
-    let (status, body) =
-        operator::ask(paths, &Method::POST, "/v1/admin/reload").map_err(|error| format!("{error}\n"))?;
-    let answer: Value =
-        serde_json::from_str(&body).map_err(|_| format!("an answer that is no JSON: {body}\n"))?;
-    if status != 200 {
-        return Err(refusal(status, &answer));
-    }
+    let (body, answer) = ask(paths, &Method::POST, "/v1/admin/reload")?;
     if json {
         return Ok(body + "\n");
     }
@@ -61,13 +55,7 @@ pub fn reload(paths: &[PathBuf], json: bool) -> Result<String, String> {
 
 /// Asks how the daemon is.
 pub fn status(paths: &[PathBuf], json: bool) -> Result<String, String> {
-    let (status, body) =
-        operator::ask(paths, &Method::GET, "/v1/admin/status").map_err(|error| format!("{error}\n"))?;
-    let answer: Value =
-        serde_json::from_str(&body).map_err(|_| format!("an answer that is no JSON: {body}\n"))?;
-    if status != 200 {
-        return Err(refusal(status, &answer));
-    }
+    let (body, answer) = ask(paths, &Method::GET, "/v1/admin/status")?;
     if json {
         return Ok(body + "\n");
     }
@@ -100,6 +88,14 @@ pub fn status(paths: &[PathBuf], json: bool) -> Result<String, String> {
         }
     }
     if healthy { Ok(text) } else { Err(text) }
+}
+
+/// Asks the daemon. Returns its answer as it came and as it reads; the error is a refusal, or that none came.
+fn ask(paths: &[PathBuf], method: &Method, path: &str) -> Result<(String, Value), String> {
+    let (status, body) = operator::ask(paths, method, path).map_err(|error| format!("{error}\n"))?;
+    let answer: Value =
+        serde_json::from_str(&body).map_err(|_| format!("an answer that is no JSON: {body}\n"))?;
+    if status == 200 { Ok((body, answer)) } else { Err(refusal(status, &answer)) }
 }
 
 fn refusal(status: u16, answer: &Value) -> String {

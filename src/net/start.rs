@@ -30,7 +30,7 @@ use crate::net::ring::{Alarm, Entries, Exits, mesh};
 use crate::net::shard::{Seeded, Shard};
 use crate::net::stream::table::Streams;
 use crate::net::tls::TlsService;
-use crate::turn::{Limits, Policy, RelayIp, Server, Settings, ShardId, Shared};
+use crate::turn::{Limits, Policy, Server, Settings, ShardId, Shared};
 
 /// How long a shard may take to write its last answers and to end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -48,8 +48,6 @@ pub struct StartSpec<S> {
     pub limits: Limits,
     /// Settings of every server; each gets its own shard's number.
     pub settings: Settings,
-    /// Own relay addresses, for translation where the advertised one differs.
-    pub relays: Vec<RelayIp>,
     /// TLS, where there is a certificate.
     pub tls: Option<Arc<TlsService>>,
     /// Sources that have to send a PROXY header.
@@ -246,6 +244,7 @@ impl Parts {
     fn run<S: Shared>(self, spec: StartSpec<S>) -> io::Result<()> {
         let settings = Settings { shard: self.id, ..spec.settings };
         let rng = Seeded(self.seed);
+        let names = Translation::new(spec.policy.relays());
         let server = Server::new(settings, spec.limits, spec.policy, spec.credentials, spec.shared, rng);
         let out = Outbound {
             poll: self.poll,
@@ -253,7 +252,7 @@ impl Parts {
             relays: Relays::new(self.parking),
             streams: Streams::new(spec.connections.idle_timeout),
             exits: self.exits,
-            names: Translation::new(&spec.relays),
+            names,
             stats: Default::default(),
             lost: Vec::new(),
             sender: Sender::new(),

@@ -1,8 +1,5 @@
 //! The daemon while it runs: signals, wishes, changes of the host, and the configuration that is in force.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +21,7 @@ use crate::node::service::Service;
 use crate::node::setup;
 use crate::node::shards::tell_all;
 use crate::node::signals::{Signal, Signals};
+use crate::node::stamp::{LOOK_EVERY, Stamp};
 use crate::node::web::Web;
 use crate::signal::{Carrier, Stats};
 use crate::telemetry;
@@ -35,8 +33,6 @@ pub type ReadConfig = Arc<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>
 
 /// Pause after the host's addresses could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-/// How often the files of the certificate are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A daemon whose parts all work.
 pub(super) struct Daemon {
@@ -169,19 +165,16 @@ impl Daemon {
 
     /// Returns the relay addresses as a configuration advertises them, older names last.
     fn renamed(&self, config: &Config) -> Result<Vec<RelayIp>, Vec<String>> {
+        let unused = setup::unused_locals(config, &self.relays);
+        let unused: Vec<String> = unused.map(|local| RunError::External(local).to_string()).collect();
+        if !unused.is_empty() {
+            return Err(unused);
+        }
         let mut locals: Vec<_> = Vec::new();
         for relay in &self.relays {
             if !locals.contains(&relay.local) {
                 locals.push(relay.local);
             }
-        }
-        let unknown = config.external_addresses.iter().filter_map(|external| external.local);
-        let unknown: Vec<String> = unknown
-            .filter(|local| !locals.contains(local))
-            .map(|local| RunError::External(local).to_string())
-            .collect();
-        if !unknown.is_empty() {
-            return Err(unknown);
         }
         let mut relays = setup::relay_ips(config, &locals);
         for old in &self.relays {
@@ -231,7 +224,7 @@ impl Daemon {
     }
 
     /// Says which files the certificate is in now.
-    fn certificate_stamps(&self) -> Option<[Option<Stamp>; 2]> {
+    fn certificate_stamps(&self) -> Option<[Stamp; 2]> {
         let Tls::Files { cert, key } = &self.config.tls else { return None };
         Some([Stamp::of(cert), Stamp::of(key)])
     }
@@ -304,20 +297,5 @@ impl Pulse {
     fn line(&self) -> String {
         let [(_, allocations), _, (_, sessions), (_, rooms), ..] = self.counts();
         format!("{allocations} allocations, {sessions} signaling sessions in {rooms} rooms")
-    }
-}
-
-/// What tells one file from another at the same path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Stamp> {
-        let of = fs::metadata(path).ok()?;
-        Some(Stamp { file: (of.dev(), of.ino()), size: of.size(), changed: (of.mtime(), of.mtime_nsec()) })
     }
 }

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +22,8 @@ use tokio::sync::Notify;
 use crate::auth::{KeySet, KeySetError};
 use crate::config::JwksSource;
 use crate::http::PublicKeys;
+use crate::node::stamp::{LOOK_EVERY, Stamp};
 
-/// How often a file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Shortest and longest time between two fetches that a server may ask for, and the usual one.
 const LEAST_REFRESH: Duration = Duration::from_secs(5 * 60);
 const MOST_REFRESH: Duration = Duration::from_secs(24 * 3600);
@@ -120,17 +118,6 @@ impl Held {
         }
         tracing::info!(keys = set.keys.len(), "the public keys of join tokens were read");
         self.last = Some(set);
-    }
-}
-
-/// What changes when a file does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp(Option<(u64, u64, i64, i64, u64)>);
-
-impl Stamp {
-    fn of(path: &Path) -> Stamp {
-        let found = fs::metadata(path).ok();
-        Stamp(found.map(|file| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.len())))
     }
 }
 

@@ -13,6 +13,7 @@ mod service;
 mod setup;
 mod shards;
 mod signals;
+mod stamp;
 mod web;
 
 use std::io;
@@ -90,7 +91,6 @@ pub fn run(config: &Config, read: ReadConfig, ready: impl FnOnce(&Ready)) -> Res
             nonce_key: random_key()?,
             software: None,
         },
-        relays: relays.clone(),
         tls: tls.clone(),
         proxies: config.proxy_protocol.clone(),
         http_proxies: config.trusted_proxies.clone(),
@@ -156,8 +156,7 @@ fn relay_ips(config: &Config) -> Result<Vec<RelayIp>, RunError> {
     let routed = [Family::V4, Family::V6].into_iter().filter_map(interfaces::default_source);
     let detected: Vec<IpAddr> = routed.filter(|ip| !is_link_local(*ip)).collect();
     let relays = setup::relay_ips(config, &detected);
-    let unused = config.external_addresses.iter().filter_map(|external| external.local);
-    if let Some(local) = unused.into_iter().find(|local| relays.iter().all(|relay| relay.local != *local)) {
+    if let Some(local) = setup::unused_locals(config, &relays).next() {
         return Err(RunError::External(local));
     }
     if relays.is_empty() {

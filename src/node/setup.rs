@@ -25,6 +25,12 @@ pub(super) fn relay_ips(config: &Config, detected: &[IpAddr]) -> Vec<RelayIp> {
     locals.iter().map(|local| RelayIp { local: *local, advertised: advertised(config, *local) }).collect()
 }
 
+/// Returns the local addresses that external ones are given for and no relay uses.
+pub(super) fn unused_locals(config: &Config, relays: &[RelayIp]) -> impl Iterator<Item = IpAddr> {
+    let named = config.external_addresses.iter().filter_map(|external| external.local);
+    named.filter(|local| relays.iter().all(|relay| relay.local != *local))
+}
+
 fn advertised(config: &Config, local: IpAddr) -> IpAddr {
     let is_for = |external: &&ExternalAddress| match external.local {
         Some(named) => named == local,

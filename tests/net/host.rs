@@ -145,7 +145,6 @@ fn spec(wish: &Wish, listener: SocketAddr, key: Arc<CertifiedKey>) -> StartSpec<
         credentials: Arc::new(Credentials::new(REALM, [(USER, PASSWORD)], [])),
         limits: Limits { unauthenticated_rate: 0, ..Limits::default() },
         settings: Settings { shard: ShardId(0), realm: REALM.into(), nonce_key: [7; 32], software: None },
-        relays: relays.to_vec(),
         tls: Some(Arc::new(TlsService::new(key).unwrap())),
         proxies: wish.proxies.iter().map(|net| net.parse().unwrap()).collect(),
         http_proxies: Vec::new(),
