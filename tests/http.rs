@@ -7,12 +7,11 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use support::http::{Answer, Call, curl, exchange, request};
 use support::{Daemon, turn_client};
@@ -352,18 +351,8 @@ fn http_2_is_spoken_with_prior_knowledge() {
 }
 
 fn tls(daemon: &Daemon, protocols: &[&str]) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
     let pem = CertificateDer::pem_file_iter(daemon.state().join("self-signed.pem")).unwrap();
-    for certificate in pem {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from("localhost").unwrap();
-    let session = ClientConnection::new(Arc::new(config), name).unwrap();
-    StreamOwned::new(session, TcpStream::connect(daemon.addr("https")).unwrap())
+    support::tls::connect(daemon.addr("https"), pem.map(Result::unwrap), protocols)
 }
 
 #[test]

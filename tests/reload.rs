@@ -9,17 +9,13 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use support::http::{Answer, exchange, request};
 use support::socket::Socket;
+use support::tls::{self, is_served, write_certificate};
 use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -263,37 +259,11 @@ fn status_says_what_there_is() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon answers"), "{output:?}");
 }
 
-/// Makes a certificate and writes it with its key.
-fn certify(turnpike: &Path) -> CertificateDer<'static> {
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-    fs::write(turnpike.join("key.pem"), key.serialize_pem()).unwrap();
-    fs::write(turnpike.join("cert.pem"), certificate.pem()).unwrap();
-    CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()
-}
-
-fn tls(turnpike: &Configured, trusted: &CertificateDer<'static>) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let session =
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    StreamOwned::new(session, TcpStream::connect(turnpike.daemon.addr("tls")).unwrap())
-}
-
-/// Does a handshake; tells whether the server shows that certificate.
-fn shows(turnpike: &Configured, certificate: &CertificateDer<'static>) -> bool {
-    let mut stream = tls(turnpike, certificate);
-    stream.conn.complete_io(&mut stream.sock).is_ok()
-}
-
 #[test]
 fn certificates_change_with_a_reload_and_without_one() {
     let directory = tempfile::tempdir().unwrap();
-    let first = certify(directory.path());
+    let certify = || write_certificate(&directory.path().join("cert.pem"), &directory.path().join("key.pem"));
+    let first = certify();
     let more = |name: &str| {
         let path = |file: &str| directory.path().join(file).to_str().unwrap().to_owned();
         format!(
@@ -303,25 +273,27 @@ fn certificates_change_with_a_reload_and_without_one() {
         )
     };
     let turnpike = Configured::start(&more(""));
-    assert!(shows(&turnpike, &first));
-    let mut kept = tls(&turnpike, &first);
+    let addr = turnpike.daemon.addr("tls");
+    let shows = |certificate| is_served(addr, certificate);
+    assert!(shows(&first));
+    let mut kept = tls::connect(addr, [first.clone()], &[]);
     kept.conn.complete_io(&mut kept.sock).unwrap();
 
     // Without a reload, once the files have changed.
-    let second = certify(directory.path());
+    let second = certify();
     turnpike.daemon.wait_for_log("the certificate was read again");
-    assert!(shows(&turnpike, &second) && !shows(&turnpike, &first));
+    assert!(shows(&second) && !shows(&first));
 
     // With one, at once; a broken file changes nothing and says why.
     fs::write(directory.path().join("cert.pem"), "no PEM").unwrap();
     let refused = turnpike.run("reload", &[]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("tls-cert"), "{refused:?}");
-    assert!(shows(&turnpike, &second));
-    let third = certify(directory.path());
+    assert!(shows(&second));
+    let third = certify();
     let reloaded = turnpike.run("reload", &[]);
     assert!(reloaded.status.success(), "{reloaded:?}");
-    assert!(shows(&turnpike, &third));
+    assert!(shows(&third));
 
     // A connection of before goes on: a Binding request is answered.
     use std::io::{Read, Write};

@@ -17,17 +17,16 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use support::http::{exchange, request};
 use support::socket::{Socket, connect, try_open, upgrade};
+use support::token::{sign, token};
 use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use turnpike::http::TokenKeys;
 use turnpike::net::clock;
 use webrtc_util::Conn;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const FLAGS: &[&str] = &[
     "--listen=127.0.0.1:0",
     "--http=127.0.0.1:0",
@@ -49,17 +48,6 @@ fn start(more: &[&str]) -> (Daemon, Call) {
     let daemon = Daemon::start(&[FLAGS, more].concat());
     let call = Call::start(&daemon);
     (daemon, call)
-}
-
-/// A token for every room; `claims` are laid over it.
-fn token(claims: Value) -> String {
-    sign(SECRET, claims)
-}
-
-fn sign(secret: &str, claims: Value) -> String {
-    let mut all = json!({"sub": "ann", "room": "*", "exp": clock::unix_now() + 3600});
-    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-    TokenKeys::new([(None, secret.as_bytes())]).sign(&all.to_string()).unwrap()
 }
 
 fn enter(daemon: &Daemon, room: &str) -> Socket {

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 use support::events::Events;
 use support::http::{Answer, exchange, request};
 use support::socket::{Socket, try_open, upgrade};
+use support::token::token;
 use support::{Daemon, turn_client};
 use tokio::net::UdpSocket;
-use turnpike::http::TokenKeys;
 use turnpike::net::clock;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const PROTOCOL: &str = "signal.v1.json";
 const FLAGS: &[&str] = &[
     "--listen=127.0.0.1:0",
@@ -34,13 +33,6 @@ const FLAGS: &[&str] = &[
 
 fn start(more: &[&str]) -> Daemon {
     Daemon::start(&[FLAGS, more].concat())
-}
-
-/// A token for every room; `claims` are laid over it.
-fn token(claims: Value) -> String {
-    let mut all = json!({"sub": "ann", "room": "*", "exp": clock::unix_now() + 3600});
-    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-    TokenKeys::new([(None, SECRET.as_bytes())]).sign(&all.to_string()).unwrap()
 }
 
 fn enter(daemon: &Daemon, room: &str, claims: Value) -> (Socket, Value) {

@@ -3,8 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a load generator reads the clock")]
 
-use std::collections::HashMap;
-use std::error::Error;
+mod options;
+
 use std::io::{self, IoSlice, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use options::{Fallible, Options};
 use socket2::{Domain, MsgHdr, SockAddr, SockRef, Socket, Type};
-
-type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const BINDING: u16 = 0x0001;
@@ -24,13 +23,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const PAYLOAD: usize = 160;
 
 fn main() -> Fallible<()> {
-    let mut words = std::env::args().skip(1);
-    let mode = words.next().unwrap_or_default();
-    let mut options = HashMap::new();
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        options.insert(name, value);
-    }
-    let options = Options(options);
+    let (mode, options) = Options::read();
     let report = match mode.as_str() {
         "requests" => requests(&options)?,
         "stream" => stream(&options)?,
@@ -38,19 +31,6 @@ fn main() -> Fallible<()> {
     };
     writeln!(io::stdout(), "{report}")?;
     Ok(())
-}
-
-struct Options(HashMap<String, String>);
-
-impl Options {
-    fn number(&self, name: &str) -> Fallible<u64> {
-        Ok(self.0.get(name).ok_or_else(|| format!("{name} is missing"))?.parse()?)
-    }
-
-    fn address(&self, name: &str) -> Fallible<SocketAddrV4> {
-        let address: SocketAddrV4 = self.0.get(name).ok_or_else(|| format!("{name} is missing"))?.parse()?;
-        if address.ip().is_loopback() { Ok(address) } else { Err(format!("{name} is not loopback").into()) }
-    }
 }
 
 fn requests(options: &Options) -> Fallible<String> {

@@ -8,6 +8,8 @@ pub mod events;
 pub mod http;
 pub mod signal_client;
 pub mod socket;
+pub mod tls;
+pub mod token;
 pub mod wire;
 
 use std::io::{BufRead, BufReader};

@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
     let connections = usize::try_from(options.number("--connections")?)?;
     let plan = Arc::new(Plan {
         dialect: Dialect::of(options.text("--dialect")?)?,
-        server: options.server()?,
+        server: options.address("--server")?,
         enters_room: options.text("--rooms").is_ok(),
         tls: options.text("--trust").ok().map(connector).transpose()?,
         opening: Semaphore::new(AT_ONCE),

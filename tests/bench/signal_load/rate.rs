@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
 
 impl Load {
     fn open(options: &Options, dialect: Dialect) -> Fallible<Load> {
-        let (server, pairs) = (options.server()?, usize::try_from(options.number("--pairs")?)?);
+        let (server, pairs) = (options.address("--server")?, usize::try_from(options.number("--pairs")?)?);
         let epoll = Epoll::new(EpollCreateFlags::empty())?;
         let mut members: Vec<Member> = Vec::new();
         for pair in 0..pairs {
